@@ -1,0 +1,406 @@
+"""
+Many simulations, their trajectories and their footprints, found again at every call.
+
+Collections hold no results: each method looks at the manifest and the store when it
+is called, so newly registered receptors and newly finished outputs appear by themselves.
+Lists are in id order.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stilt.completion import Survey, expected_artifacts, having, survey
+from stilt.ids import SimID
+from stilt.manifest import Manifest, ManifestTable
+from stilt.simulation import (
+    NO_DEFAULT,
+    Simulation,
+    check_known,
+    logger,
+    read_footprint,
+)
+from stilt.storage import Store
+from stilt.storage.layout import (
+    ERROR_TRAJECTORY,
+    FOOTPRINT_PREFIX,
+    TRAJECTORY,
+    footprint_key,
+    keys_of_many,
+)
+
+if TYPE_CHECKING:
+    from stilt.footprint import Footprint
+    from stilt.trajectory import Trajectories
+
+
+class Simulations(Mapping[str, Simulation]):
+    """
+    Registered simulations by id.
+
+    Parameters
+    ----------
+    store : Store
+        The output root.
+    error_trajectory : bool
+        Whether wind- or PBL-error parameters are set.
+    **conditions
+        Only simulations that meet them; see `ids`.
+    """
+
+    def __init__(self, store: Store, *, error_trajectory: bool = False, **conditions: Any) -> None:
+        self.store = store
+        self.error_trajectory = error_trajectory
+        self._conditions = tuple(_checked(conditions).items())
+        self._manifest = Manifest(store)
+        self._table: ManifestTable | None = None
+        self._selected: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"<Simulations: {len(self)} in {self.store.uri}>"
+
+    def __getitem__(self, sim_id: str) -> Simulation:
+        # look again only for what was not there before
+        if self._table is None or sim_id not in self._selected:
+            self._look()
+        if self._table is None or sim_id not in self._selected:
+            raise KeyError(sim_id)
+        return Simulation(self.store, self._table.row(sim_id), error_trajectory=self.error_trajectory)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids())
+
+    def __len__(self) -> int:
+        return len(self._look())
+
+    def __contains__(self, sim_id: object) -> bool:
+        return sim_id in self._look()
+
+    def ids(
+        self,
+        mets: str | Iterable[str] | None = None,
+        footprint: str | None = None,
+        time_range: tuple[Any, Any] | None = None,
+        location_ids: str | Iterable[str] | None = None,
+        scene_id: str | None = None,
+    ) -> list[SimID]:
+        """
+        Ids of the registered simulations that meet every condition given.
+
+        Parameters
+        ----------
+        mets : str or iterable of str, optional
+            Keys of the meteorology.
+        footprint : str, optional
+            Only simulations that are to make this footprint.
+        time_range : (start, end), optional
+            Receptor times [UTC], both ends included; either may be None.
+        location_ids : str or iterable of str, optional
+            Where the receptors are.
+        scene_id : str, optional
+            Label given at registration.
+
+        Returns
+        -------
+        list of SimID
+            In id order.
+        """
+        return _as_ids(self._find(_given(mets, footprint, time_range, location_ids, scene_id)))
+
+    def incomplete(
+        self,
+        mets: str | Iterable[str] | None = None,
+        footprint: str | None = None,
+        time_range: tuple[Any, Any] | None = None,
+        location_ids: str | Iterable[str] | None = None,
+        scene_id: str | None = None,
+    ) -> list[SimID]:
+        """
+        Ids of those that lack an expected artifact; conditions as in `ids`.
+
+        Returns
+        -------
+        list of SimID
+            In id order, failed ones included.
+        """
+        extra = _given(mets, footprint, time_range, location_ids, scene_id)
+        found = self._survey(self._find(extra) if extra or self._conditions else None)
+        return _as_ids(sorted(found.failed | found.pending))
+
+    def select(
+        self,
+        mets: str | Iterable[str] | None = None,
+        footprint: str | None = None,
+        time_range: tuple[Any, Any] | None = None,
+        location_ids: str | Iterable[str] | None = None,
+        scene_id: str | None = None,
+    ) -> Simulations:
+        """Those simulations that meet the conditions (see `ids`), as a mapping of the same kind."""
+        extra = _given(mets, footprint, time_range, location_ids, scene_id)
+        selection = Simulations(self.store, error_trajectory=self.error_trajectory)
+        selection._conditions = (*self._conditions, *extra.items())
+        return selection
+
+    def survey(self) -> Survey:
+        """State of all of them, from one pass over their keys."""
+        return self._survey(self._find({}) if self._conditions else None)
+
+    def table(self) -> ManifestTable:
+        """The manifest as it is now."""
+        self._table = self._manifest.load()
+        return self._table
+
+    def _look(self) -> frozenset[str]:
+        self._selected = frozenset(self._find({}))
+        return self._selected
+
+    def _find(self, extra: Mapping[str, Any]) -> list[str]:
+        table = self.table()
+        found = table.select(**extra)
+        for name, value in self._conditions:
+            allowed = set(table.select(**{name: value}))
+            found = [sim_id for sim_id in found if sim_id in allowed]
+        return found
+
+    def _survey(self, sim_ids: Iterable[str] | None) -> Survey:
+        table = self.table() if sim_ids is None or self._table is None else self._table
+        groups: dict[tuple[str, ...], list[str]] = {
+            expected_artifacts(names, error_trajectory=self.error_trajectory): ids
+            for names, ids in table.by_footprints(sim_ids).items()
+        }
+        return survey(self.store, groups)
+
+
+class TrajectoryCollection:
+    """
+    Particle tables of many simulations.
+
+    Parameters
+    ----------
+    simulations : Simulations
+        Whose.
+    """
+
+    def __init__(self, simulations: Simulations) -> None:
+        self._simulations = simulations
+
+    def __repr__(self) -> str:
+        return f"<TrajectoryCollection in {self._simulations.store.uri}>"
+
+    def paths(self, *, error: bool = False, **conditions: Any) -> list[Path]:
+        """
+        Files that exist.
+
+        Parameters
+        ----------
+        error : bool
+            Those of the error ensemble.
+        **conditions
+            See `Simulations.ids`.
+
+        Returns
+        -------
+        list of Path
+            In id order.
+        """
+        store = self._simulations.store
+        keys = keys_of_many(self._having(error, conditions), _artifact(error))[0]
+        return [store.local_path(key) for key in keys]
+
+    def load(
+        self, *, error: bool = False, columns: list[str] | None = None, **conditions: Any
+    ) -> list[Trajectories]:
+        """
+        Read the tables that exist.
+
+        Parameters
+        ----------
+        error : bool
+            Those of the error ensemble.
+        columns : list of str, optional
+            Only these columns.
+        **conditions
+            See `Simulations.ids`.
+
+        Returns
+        -------
+        list of Trajectories
+            In id order.
+        """
+        from stilt.trajectory import Trajectories
+
+        store = self._simulations.store
+        keys = keys_of_many(self._having(error, conditions), _artifact(error))[0]
+        return [Trajectories.from_parquet(io.BytesIO(store.read(key)), columns=columns) for key in keys]
+
+    def missing(self, *, error: bool = False, **conditions: Any) -> list[SimID]:
+        """
+        Ids of simulations whose table does not exist.
+
+        Parameters
+        ----------
+        error : bool
+            That of the error ensemble.
+        **conditions
+            See `Simulations.ids`.
+        """
+        have = set(self._having(error, conditions))
+        return [sim_id for sim_id in self._simulations.ids(**conditions) if sim_id not in have]
+
+    def _having(self, error: bool, conditions: Mapping[str, Any]) -> list[str]:
+        return having(self._simulations.store, self._simulations.ids(**conditions), _artifact(error))
+
+
+class FootprintCollection:
+    """
+    Footprints of one name, of many simulations.
+
+    Parameters
+    ----------
+    simulations : Simulations
+        Whose.
+    name : str
+        Name of the footprint; of error footprints ``<name>_error``.
+    configured : bool
+        False for ``default`` where no footprint has that name; the collection is empty and says so.
+    """
+
+    def __init__(self, simulations: Simulations, name: str, *, configured: bool = True) -> None:
+        self._simulations = simulations
+        self.name = name
+        self.note = "" if configured else NO_DEFAULT
+
+    def __repr__(self) -> str:
+        return f"<FootprintCollection {self.name!r}: {self.note or self._simulations.store.uri}>"
+
+    def paths(self, **conditions: Any) -> list[Path]:
+        """
+        NetCDF files that exist; empty footprints have none.
+
+        Parameters
+        ----------
+        **conditions
+            See `Simulations.ids`.
+
+        Returns
+        -------
+        list of Path
+            In id order.
+        """
+        store = self._simulations.store
+        keys = [footprint_key(sim_id, self.name) for sim_id in self._expecting(conditions)]
+        found = store.exists_many(keys)
+        return [store.local_path(key) for key in keys if key in found]
+
+    def load(self, *, empty: bool = True, **conditions: Any) -> list[Footprint]:
+        """
+        Read the footprints that exist.
+
+        Parameters
+        ----------
+        empty : bool
+            Empty footprints are results and belong into averages, so they are among them
+            (``is_empty``, no time layers) unless this is False.
+        **conditions
+            See `Simulations.ids`.
+
+        Returns
+        -------
+        list of Footprint
+            In id order.
+        """
+        store = self._simulations.store
+        there = having(store, self._expecting(conditions), FOOTPRINT_PREFIX + self.name)
+        footprints = (read_footprint(store, sim_id, self.name) for sim_id in there)
+        return [each for each in footprints if each is not None and (empty or not each.is_empty)]
+
+    def missing(self, **conditions: Any) -> list[SimID]:
+        """
+        Ids of simulations that are to make this footprint and have neither file nor empty marker.
+
+        Parameters
+        ----------
+        **conditions
+            See `Simulations.ids`.
+        """
+        wanted = self._expecting(conditions)
+        have = set(having(self._simulations.store, wanted, FOOTPRINT_PREFIX + self.name))
+        return [sim_id for sim_id in wanted if sim_id not in have]
+
+    def _expecting(self, conditions: Mapping[str, Any]) -> list[SimID]:
+        if self.note:
+            logger.warning(self.note)
+            return []
+        return self._simulations.select(footprint=self.name).ids(**conditions)
+
+
+class FootprintCollections(Mapping[str, FootprintCollection]):
+    """
+    Footprint collections by name.
+
+    Parameters
+    ----------
+    simulations : Simulations
+        Whose.
+    names : iterable of str
+        Names that are configured; see `stilt.completion.expected_footprints`.
+    """
+
+    def __init__(self, simulations: Simulations, names: Iterable[str]) -> None:
+        self._simulations = simulations
+        self._names = tuple(names)
+
+    def __repr__(self) -> str:
+        return f"<FootprintCollections: {', '.join(self._names) or 'none configured'}>"
+
+    def __getitem__(self, name: str) -> FootprintCollection:
+        return FootprintCollection(self._simulations, name, configured=check_known(name, self._names))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _artifact(error: bool) -> str:
+    return ERROR_TRAJECTORY if error else TRAJECTORY
+
+
+def _as_ids(sim_ids: Iterable[str]) -> list[SimID]:
+    # ids of a loaded manifest were checked when they were registered and again when it was read;
+    # checking a hundred thousand a third time would be most of the work
+    return [str.__new__(SimID, sim_id) for sim_id in sim_ids]
+
+
+def _given(
+    mets: str | Iterable[str] | None,
+    footprint: str | None,
+    time_range: tuple[Any, Any] | None,
+    location_ids: str | Iterable[str] | None,
+    scene: str | None,
+) -> dict[str, Any]:
+    conditions = {
+        "mets": mets if mets is None or isinstance(mets, str) else tuple(mets),
+        "footprint": footprint,
+        "time_range": time_range,
+        "location_ids": location_ids
+        if location_ids is None or isinstance(location_ids, str)
+        else tuple(location_ids),
+        "scene": scene,
+    }
+    return {name: value for name, value in conditions.items() if value is not None}
+
+
+def _checked(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("mets", "footprint", "time_range", "location_ids", "scene_id")
+    unknown = [name for name in conditions if name not in names]
+    if unknown:
+        raise TypeError(f"unknown condition {unknown[0]!r}; use {', '.join(names)}")
+    return _given(*(conditions.get(name) for name in names))

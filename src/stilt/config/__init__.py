@@ -1,0 +1,68 @@
+"""
+What a project asks for: ``config.yaml`` as frozen, strict sections.
+
+Each section lists its own keys with their unit; a misspelt key is refused with the
+nearest valid name. Settings of the machine come from the environment (``RuntimeSettings``).
+"""
+
+from __future__ import annotations
+
+from stilt.config.execution import (
+    DaskExecution,
+    ExecutionConfig,
+    KubernetesExecution,
+    LocalExecution,
+    SlurmExecution,
+)
+from stilt.config.fingerprint import (
+    footprint_settings,
+    settings_hash,
+    trajectory_settings,
+    transport_settings,
+)
+from stilt.config.footprint import FootprintConfig
+from stilt.config.met import MetConfig
+from stilt.config.model import ModelConfig
+from stilt.config.runtime import RuntimeSettings
+from stilt.config.transforms import (
+    FirstOrderLifetimeTransform,
+    ImportedTransform,
+    TransformConfig,
+    VerticalOperatorTransform,
+)
+from stilt.config.transport import OUTPUT_COLUMNS, ErrorParams, PhysicsParams, RunParams, TransportParams
+from stilt.spatial import Bounds, Grid
+
+__all__ = [
+    # the whole file
+    "ModelConfig",
+    # its sections
+    "Bounds",
+    "FootprintConfig",
+    "Grid",
+    "MetConfig",
+    # run, transport and error keys
+    "OUTPUT_COLUMNS",
+    "ErrorParams",
+    "PhysicsParams",
+    "RunParams",
+    "TransportParams",
+    # transforms
+    "FirstOrderLifetimeTransform",
+    "ImportedTransform",
+    "TransformConfig",
+    "VerticalOperatorTransform",
+    # execution
+    "DaskExecution",
+    "ExecutionConfig",
+    "KubernetesExecution",
+    "LocalExecution",
+    "SlurmExecution",
+    # machine
+    "RuntimeSettings",
+    # fingerprints
+    "footprint_settings",
+    "settings_hash",
+    "trajectory_settings",
+    "transport_settings",
+]

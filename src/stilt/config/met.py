@@ -1,0 +1,157 @@
+"""
+Where meteorology comes from: a folder of ARL files, or an archive to download from.
+
+This only describes; whether files are there, and which hours they hold, is found out
+when they are opened (``stilt check``), never when a config is read.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from stilt.sections import Float, Int, Section
+from stilt.spatial import Bounds
+from stilt.spelling import did_you_mean
+
+MET_SOURCES = ("hrrr", "hrrr.v1", "nam12", "nams", "gdas1", "gdas0p5", "gfs0p25", "reanalysis", "narr")
+"""Archives that download mode knows."""
+
+_INTERVAL = re.compile(r"([0-9]+(?:\.[0-9]+)?)?\s*([a-z]+)", re.IGNORECASE)
+_UNIT_SECONDS = {
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600),
+    **dict.fromkeys(("d", "day", "days"), 86400),
+}
+
+
+def _to_path(value: Any) -> Any:
+    if value == "":
+        raise ValueError("an empty path names nothing; give a folder")
+    return Path(value).expanduser() if isinstance(value, (str, Path)) else value
+
+
+Folder = Annotated[Path, BeforeValidator(_to_path)]
+"""A path as it was written, with ``~`` resolved; relative ones count from the folder of the config."""
+
+
+class MetConfig(Section):
+    """
+    One meteorology: ``directory`` and ``file_format`` (archive mode), or ``source`` (download mode).
+
+    Examples
+    --------
+    >>> MetConfig(directory="/data/hrrr", file_format="%Y%m%d_%H", file_tres="1h").file_interval
+    datetime.timedelta(seconds=3600)
+    """
+
+    directory: Folder | None = Field(
+        default=None, description="Folder of ARL files, searched recursively [path]; archive mode."
+    )
+    file_format: str | None = Field(
+        default=None,
+        description="Begin of the file names as a strftime pattern of their time [UTC]: %Y%m%d_%H matches "
+        "20190530_06-11_hrrr.",
+    )
+    file_tres: str | None = Field(
+        default=None,
+        description="Time between files, such as 1h or 6h [min, h or d]; only narrows the search, "
+        "the hours covered are read from the files.",
+    )
+    source: str | None = Field(
+        default=None, description=f"Archive to download from [name]; one of {', '.join(MET_SOURCES)}."
+    )
+    backend: Literal["s3"] = Field(default="s3", description="How to download [name].")
+    n_min: Int = Field(default=1, ge=1, description="Fewest files a simulation needs, else it fails [1].")
+    subgrid_enable: bool = Field(
+        default=False, description="Cut the files to a box before the run [true/false]."
+    )
+    subgrid_bounds: Bounds | None = Field(default=None, description="Box to cut to [degrees].")
+    subgrid_buffer: Float = Field(default=0.2, ge=0, description="Margin around the box [degrees].")
+    subgrid_levels: Int | None = Field(
+        default=None, ge=1, description="Number of levels to keep, from the ground up [1]; none keeps all."
+    )
+    subgrid_dir: Folder | None = Field(
+        default=None, description="Folder for cut files [path]; none uses the cache."
+    )
+
+    @field_validator("file_tres", mode="before")
+    @classmethod
+    def _is_an_interval(cls, value: Any) -> Any:
+        if value is not None:
+            _interval(value)
+        return value
+
+    @field_validator("file_format")
+    @classmethod
+    def _is_a_pattern(cls, value: str | None) -> str | None:
+        if value is not None and (not value.strip() or "/" in value or "\\" in value):
+            raise ValueError(f"'{value}' is no begin of a file name; give a pattern such as %Y%m%d_%H")
+        return value
+
+    @field_validator("source")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        if value is not None and value not in MET_SOURCES:
+            raise ValueError(f"unknown source '{value}', {did_you_mean(value, MET_SOURCES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _one_mode(self) -> Self:
+        if self.directory is None and self.source is None:
+            raise ValueError(
+                "no meteorology: give directory and file_format for files you have, or source to download"
+            )
+        if self.directory is not None and self.source is not None:
+            raise ValueError(f"both directory and source '{self.source}' are given; keep one of them")
+        if self.directory is not None and self.file_format is None:
+            raise ValueError("directory needs file_format, the begin of the file names, such as %Y%m%d_%H")
+        if self.source is not None:
+            given = [name for name in ("file_format", "file_tres") if getattr(self, name) is not None]
+            if given:
+                raise ValueError(f"{given[0]} belongs to directory and has no meaning with source; remove it")
+        if self.subgrid_enable and self.subgrid_bounds is None:
+            raise ValueError("subgrid_enable needs subgrid_bounds (xmin, xmax, ymin, ymax)")
+        return self
+
+    @property
+    def is_download(self) -> bool:
+        """Whether the files come from an archive rather than a folder."""
+        return self.source is not None
+
+    @property
+    def file_interval(self) -> timedelta | None:
+        """Time between files, None when it was not given."""
+        return None if self.file_tres is None else _interval(self.file_tres)
+
+    def resolved(self, base: str | Path) -> MetConfig:
+        """
+        Return the same meteorology with relative folders made absolute.
+
+        Parameters
+        ----------
+        base : str or Path
+            Folder that relative paths count from, usually the one of the config.
+
+        Returns
+        -------
+        MetConfig
+            With absolute folders.
+        """
+        root = Path(base).absolute()
+        changes = {
+            name: root / value for name in ("directory", "subgrid_dir") if (value := getattr(self, name))
+        }
+        return self.replace(**changes) if changes else self
+
+
+def _interval(value: Any) -> timedelta:
+    match = _INTERVAL.fullmatch(value.strip()) if isinstance(value, str) else None
+    seconds = _UNIT_SECONDS.get(match[2].lower()) if match else None
+    if match is None or seconds is None or float(match[1] or 1) <= 0:
+        raise ValueError(f"{value!r} is no length of time; give e.g. 1h, 6h, 30min or 1d")
+    return timedelta(seconds=float(match[1] or 1) * seconds)

@@ -1,0 +1,140 @@
+"""Drives a run on this machine: hands tasks to the local backend, reports, stops when asked."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from stilt.errors import StaleOutputsError
+from stilt.execution.backends.local import run_inline, run_pool
+from stilt.execution.progress import Reporter, Silent
+from stilt.execution.results import SimulationResult
+from stilt.execution.stopping import StopFlag, heeding_signals
+from stilt.execution.tasks import Task
+from stilt.execution.warmup import note_warm, warm_up
+from stilt.execution.worker import WorkContext, died, is_fatal, run_task
+
+
+@dataclass
+class RunOutcome:
+    """
+    What came of a run.
+
+    Parameters
+    ----------
+    total : int
+        Simulations it was asked for.
+    results : list of SimulationResult
+        Of those that ended, in the order in which they did.
+    interrupted : bool
+        Whether it was asked to stop before the end.
+    stopped_because : str
+        Why it gave up by itself, such as a full disk; empty otherwise.
+    """
+
+    total: int
+    results: list[SimulationResult] = field(default_factory=list)
+    interrupted: bool = False
+    stopped_because: str = ""
+
+    @property
+    def n_failed(self) -> int:
+        """How many failed."""
+        return sum(result.status == "failed" for result in self.results)
+
+    @property
+    def n_complete(self) -> int:
+        """How many are complete."""
+        return sum(result.ok for result in self.results)
+
+
+def run_locally(
+    tasks: Iterable[Task],
+    total: int,
+    context: WorkContext,
+    *,
+    n_workers: int = 1,
+    reporter: Reporter | None = None,
+) -> RunOutcome:
+    """
+    Run tasks on this machine and wait for them.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+        The work; taken one at a time.
+    total : int
+        How many there are.
+    context : WorkContext
+        Store and settings.
+    n_workers : int
+        Worker processes; 1 runs in this process.
+    reporter : Reporter, optional
+        Hears how it goes.
+
+    Returns
+    -------
+    RunOutcome
+        Failures are in its results, not raised.
+
+    Raises
+    ------
+    StaleOutputsError
+        When another run has recorded other settings meanwhile.
+    """
+    reporter = reporter or Silent()
+    outcome = RunOutcome(total)
+    if not total:
+        return outcome
+    n_workers = min(n_workers, total)
+    flag = StopFlag()
+    forced = False
+    said: set[str] = set()
+    refused = ""
+    try:
+        with heeding_signals(flag, reporter.say):
+            warm_up(context.config, reporter, share=n_workers > 1)
+            work = functools.partial(_run, context)
+            if n_workers == 1:
+                finished = run_inline(tasks, work, flag)
+            else:
+                finished = run_pool(tasks, work, flag, n_workers=n_workers, died=_died_in(context))
+            reporter.start(total)
+            with contextlib.closing(finished):
+                for _, result in finished:
+                    if result.status == "interrupted":
+                        continue
+                    for text in result.warnings:
+                        if text not in said:
+                            said.add(text)
+                            reporter.say(f"warning: {text}")
+                    if result.status == "refused":
+                        refused = result.message
+                    else:
+                        outcome.results.append(result)
+                        reporter.advance(result)
+                    if is_fatal(result) and not flag.is_raised():
+                        outcome.stopped_because = result.message
+                        flag.raise_flag()
+    except KeyboardInterrupt:
+        forced = True
+    finally:
+        reporter.finish()
+        flag.close()
+    if refused:
+        raise StaleOutputsError(refused)
+    if outcome.n_complete:
+        note_warm(context.config)
+    is_short = len(outcome.results) < total
+    outcome.interrupted = forced or (flag.is_raised() and is_short and not outcome.stopped_because)
+    return outcome
+
+
+def _run(context: WorkContext, task: Task, should_stop: Callable[[], bool]) -> SimulationResult:
+    return run_task(task, context, should_stop=should_stop)
+
+
+def _died_in(context: WorkContext) -> Callable[[Task], SimulationResult]:
+    return lambda task: died(task, context.store, context.config.engine)

@@ -1,0 +1,20 @@
+"""
+From particles to footprints.
+
+::
+
+    particles   the five columns, sorted once          densify    rows between rows in the first minutes
+    axes        a grid as the gridding sees it         gridding   ages, bandwidths, cells, stamping
+    empties     why nothing reached the grid           product    Footprint      netcdf    its file
+    calculate   all of it in one function              near_field the correction made before storing
+"""
+
+from __future__ import annotations
+
+from stilt.footprint.calculate import calc_footprint
+from stilt.footprint.empties import EmptyReason
+from stilt.footprint.near_field import correct_near_field
+from stilt.footprint.particles import ParticleColumns
+from stilt.footprint.product import Footprint
+
+__all__ = ["EmptyReason", "Footprint", "ParticleColumns", "calc_footprint", "correct_near_field"]

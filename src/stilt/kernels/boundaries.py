@@ -1,0 +1,70 @@
+"""Where the domain ends, and what can become of a particle."""
+
+from __future__ import annotations
+
+from stilt.kernels.compiler import kernel
+
+ACTIVE = 0
+LEFT_WEST, LEFT_EAST, LEFT_SOUTH, LEFT_NORTH = 1, 2, 3, 4
+"""The particle left the met grid across that side."""
+NEEDS_COLUMNS = 5
+"""A tile of columns is not loaded; the particle waits where it is."""
+
+EXIT_NAMES = {LEFT_WEST: "west", LEFT_EAST: "east", LEFT_SOUTH: "south", LEFT_NORTH: "north"}
+
+
+@kernel
+def side_left(x, y, grid):
+    """
+    Test a particle at the start of a step: within two cells of an edge it is finished.
+
+    Parameters
+    ----------
+    x, y : float
+        1-based grid coordinates.
+    grid : GridShape
+        The horizontal grid; a cyclic one has no western or eastern edge.
+
+    Returns
+    -------
+    int
+        ACTIVE or the side.
+    """
+    if not grid.is_cyclic:
+        if int(x) < 2:
+            return LEFT_WEST
+        if int(x) >= grid.nx - 2:
+            return LEFT_EAST
+    if not grid.is_global:
+        if int(y) < 2:
+            return LEFT_SOUTH
+        if int(y) >= grid.ny - 2:
+            return LEFT_NORTH
+    return ACTIVE
+
+
+@kernel
+def side_outside(x, y, grid):
+    """Test a position inside a step: beyond the outermost columns it cannot be looked up."""
+    if not grid.is_cyclic:
+        if x < 1.0:
+            return LEFT_WEST
+        if x > grid.nx:
+            return LEFT_EAST
+    if not grid.is_global:
+        if y < 1.0:
+            return LEFT_SOUTH
+        if y > grid.ny:
+            return LEFT_NORTH
+    return ACTIVE
+
+
+@kernel
+def wrap_x(x, grid):
+    """Bring x of a cyclic grid into [1, nx + 1)."""
+    if grid.is_cyclic:
+        if x < 1.0:
+            x = x + grid.nx
+        elif x >= grid.nx + 1.0:
+            x = x - grid.nx
+    return x

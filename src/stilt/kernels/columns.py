@@ -1,0 +1,182 @@
+"""
+Prepare a tile of met columns for the particles: remap, stability, mixed layer, turbulence.
+
+The work is per grid column and analysis time, once, whatever the number of
+receptors; the result is one row per column as :mod:`stilt.kernels.layout` draws it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from stilt.kernels import layout, stability, vertical
+from stilt.kernels.compiler import kernel
+from stilt.kernels.turbulence import hanna_profiles
+
+F = np.float32
+_ZERO, _ONE, _HALF, _60 = F(0.0), F(1.0), F(0.5), F(60.0)
+_MISSING = F(-99.0)
+
+# rows of the upper-air input
+TEMP, UWND, VWND, WWND, MOISTURE, HGTS, PRES = 0, 1, 2, 3, 4, 5, 6
+N_UPPER = 7
+# rows of the surface input
+PRSS, T02M, U10M, V10M, SHGT, RGHS, M1, M2, H1, PBLH, SHTF, WHTF, TCLD, LCLD, DSWF, RAIN = range(16)
+N_SURFACE = 16
+
+
+class Recipe(NamedTuple):
+    """What the file holds and how columns are made of it."""
+
+    flag: int
+    """Vertical coordinate of the file."""
+    offset: np.float32
+    """Pressure offset of sigma levels [hPa]."""
+    moisture: int
+    motion: int
+    momentum: int
+    heat: int
+    kbls: int
+    kmixd: int
+    kmix0: np.float32
+    ziscale: np.float32
+
+
+@kernel
+def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, out):
+    """
+    Fill one row per column of a tile.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What the file holds and how columns are made of it.
+    heights : ndarray of float32, shape (n_data,)
+        Header heights of the upper levels, from the ground up.
+    levels : Levels
+        Internal levels.
+    upper : ndarray of float32, shape (7, n_data, ny, nx)
+        TEMP [K], UWND, VWND [m s-1], WWND, moisture, HGTS [m], PRES [hPa]; NaN where absent.
+    surface : ndarray of float32, shape (16, ny, nx)
+        Surface fields in the order of this module's names; NaN where absent.
+    gx, gy : ndarray of float32, shape (ny, nx)
+        Grid spacing [m].
+    out : ndarray of float32, shape (n_rows >= ny * nx_tile, row_length)
+        Filled; the row of column (j, i) is ``j * nx + i``.
+    """
+    n_data = heights.size
+    n_levels = levels.sigma.size
+    ny, nx = gx.shape
+    ks = levels.surface_index
+    profile = np.empty((N_UPPER, n_data), dtype=np.float32)
+    column = np.empty((vertical.PROFILE_ROWS, n_levels), dtype=np.float32)
+    z = np.empty(n_levels, dtype=np.float32)
+    sigma_w = np.empty(n_levels, dtype=np.float32)
+    tl_w = np.empty(n_levels, dtype=np.float32)
+    for j in range(ny):
+        for i in range(nx):
+            for v in range(N_UPPER):
+                for k in range(n_data):
+                    profile[v, k] = upper[v, k, j, i]
+            terrain = surface[SHGT, j, i]
+            roughness = surface[RGHS, j, i]
+            depth = levels.top - terrain
+            first_data = vertical.remap_column(
+                recipe.flag,
+                heights,
+                recipe.offset,
+                recipe.moisture,
+                recipe.motion,
+                profile,
+                surface[PRSS, j, i],
+                surface[T02M, j, i],
+                surface[U10M, j, i],
+                surface[V10M, j, i],
+                terrain,
+                roughness,
+                levels.sigma,
+                levels.top,
+                column,
+            )
+            for k in range(n_levels):
+                z[k] = (_ONE - levels.sigma[k]) * depth
+            temperature, u, v_ = column[0], column[1], column[2]
+            w, humidity, density = column[3], column[4], column[5]
+            pressure, theta = column[6], column[7]
+
+            kd = min(n_levels, max(2, max(ks, first_data)))
+            if (
+                recipe.kbls == 1
+                and recipe.momentum != stability.FROM_PROFILE
+                and recipe.heat != stability.NO_HEAT
+            ):
+                ustar, tstar = stability.surface_scales_from_flux(
+                    recipe.momentum,
+                    recipe.heat,
+                    surface[M1, j, i],
+                    surface[M2, j, i],
+                    surface[H1, j, i],
+                    density[kd - 1],
+                    u[kd - 1],
+                    v_[kd - 1],
+                )
+            else:
+                ustar, tstar = stability.surface_scales_from_profile(u, v_, theta, z, kd, ks, roughness)
+            zeta = stability.stability_parameter(ustar, tstar, z[ks - 1], theta[ks - 1])
+            obukhov = z[ks - 1] / zeta
+            zi = stability.pbl_depth(
+                recipe.kmixd,
+                recipe.ziscale,
+                recipe.kmix0,
+                surface[PBLH, j, i],
+                u,
+                v_,
+                theta,
+                density,
+                z,
+                ustar,
+                tstar,
+                zeta,
+                ks,
+            )
+            wstar = stability.convective_velocity(ustar, tstar, zeta, zi, theta[ks - 1])
+            hanna_profiles(u, v_, theta, z, zi, obukhov, ustar, tstar, wstar, roughness, sigma_w, tl_w)
+
+            row = out[j * nx + i]
+            to_cells_x = _60 / gx[j, i]
+            to_cells_y = _60 / gy[j, i]
+            for k in range(n_levels):
+                at = k * layout.PER_LEVEL
+                row[at + layout.U] = u[k] * to_cells_x
+                row[at + layout.V] = v_[k] * to_cells_y
+                row[at + layout.W] = w[k] * _60
+                row[at + layout.DENSITY] = density[k]
+                row[at + layout.TEMPERATURE] = temperature[k]
+                row[at + layout.PRESSURE] = pressure[k]
+                row[at + layout.HUMIDITY] = min(_ONE, max(_ZERO, humidity[k]))
+                row[at + layout.THETA] = theta[k]
+                row[at + layout.SIGMA_W] = sigma_w[k]
+                row[at + layout.TL_W] = tl_w[k]
+                row[at + layout.VARIANCE_H] = _HALF * sigma_w[k] * sigma_w[k]
+                row[at + 11] = _ZERO
+            at = n_levels * layout.PER_LEVEL
+            row[at + layout.ZI] = zi
+            row[at + layout.TERRAIN] = terrain
+            row[at + layout.GX] = gx[j, i]
+            row[at + layout.GY] = gy[j, i]
+            row[at + layout.SHTF] = _or_missing(surface[SHTF, j, i])
+            row[at + layout.WHTF] = _or_missing(surface[WHTF, j, i])
+            row[at + layout.TCLD] = _or_missing(surface[TCLD, j, i])
+            row[at + layout.LCLD] = _or_missing(surface[LCLD, j, i])
+            row[at + layout.DSWF] = _or_missing(surface[DSWF, j, i])
+            row[at + layout.RAIN] = _or_missing(surface[RAIN, j, i])
+            row[at + 10] = _ZERO
+            row[at + 11] = _ZERO
+
+
+@kernel
+def _or_missing(value):
+    return _MISSING if math.isnan(value) else value

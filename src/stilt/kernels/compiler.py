@@ -1,0 +1,119 @@
+"""
+The one decorator of all kernels: how they are compiled and where the result is kept.
+
+numba's own on-disk cache looks only at the file a function is written in, so an
+edit in a callee in another file goes unnoticed. Ours lives in a directory named
+after a hash of *all* kernel sources, the numba and numpy versions and the CPU::
+
+    <PYSTILT_CACHE_DIR or the user's cache>/kernels/<hash>/
+
+so an edit anywhere is noticed, and a release compiles once per machine. A cache
+that cannot be written (read-only, full) costs a warning and a compilation, never
+the run.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import numba
+import numpy as np
+import platformdirs
+
+
+def cache_root() -> Path:
+    """Return the folder under which everything that can be made again is kept."""
+    configured = os.environ.get("PYSTILT_CACHE_DIR")
+    return Path(configured) if configured else Path(platformdirs.user_cache_dir("pystilt", appauthor=False))
+
+
+@functools.cache
+def sources_hash() -> str:
+    """Hash all kernel sources, the constants they freeze, the compiler versions and the CPU."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for source in [*sorted(here.glob("*.py")), here.parent / "constants.py"]:
+        digest.update(source.name.encode())
+        digest.update(source.read_bytes())
+    digest.update(f"{numba.__version__} {np.__version__}".encode())
+    digest.update(llvmlite.binding.get_host_cpu_name().encode())
+    digest.update(llvmlite.binding.get_host_cpu_features().flatten().encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def kernel_cache_dir() -> Path | None:
+    """Return the folder of compiled kernels, or None (with one warning) when it cannot be written."""
+    folder = cache_root() / "kernels" / sources_hash()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        warnings.warn(
+            f"compiled kernels cannot be kept under {folder} ({error.strerror or error}); they are compiled "
+            "again in every process. Point PYSTILT_CACHE_DIR at a folder that can be written.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return folder
+
+
+def is_warm() -> bool:
+    """Tell whether an earlier run has left compiled kernels for exactly these sources."""
+    folder = cache_root() / "kernels" / sources_hash()
+    return folder.is_dir() and any(folder.rglob("*.nbc"))
+
+
+def _keep_going_when_full(dispatcher: Any) -> None:
+    """Make a full disk while saving a compiled kernel a warning instead of the end of the run."""
+    cache = dispatcher._cache
+    save = cache.save_overload
+
+    @functools.wraps(save)
+    def save_if_possible(*args: Any, **kwargs: Any) -> None:
+        try:
+            save(*args, **kwargs)
+        except OSError as error:
+            warnings.warn(
+                f"a compiled kernel could not be kept ({error.strerror or error}); going on without.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    cache.save_overload = save_if_possible
+
+
+def kernel(function: Callable | None = None, **options: Any) -> Any:
+    """
+    Compile a function with numba: no GIL, cached on disk, no fast-math unless asked.
+
+    Use as ``@kernel`` or ``@kernel(inline="always")``. With ``NUMBA_DISABLE_JIT=1``
+    the plain Python function comes back.
+    """
+    if function is None:
+        return functools.partial(kernel, **options)
+    if numba.config.DISABLE_JIT:
+        return function
+    folder = kernel_cache_dir()
+    options = {"nogil": True, "error_model": "numpy", **options}
+    if folder is None:
+        return numba.njit(**options)(function)
+    # numba reads the folder when the function is decorated; the user's own functions keep theirs
+    previous = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(folder)
+    try:
+        dispatcher = numba.njit(cache=True, **options)(function)
+    finally:
+        numba.config.CACHE_DIR = previous
+    _keep_going_when_full(dispatcher)
+    return dispatcher

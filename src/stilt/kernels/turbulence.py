@@ -1,0 +1,125 @@
+r"""
+Turbulence profiles: vertical velocity variance and its Lagrangian time scale.
+
+Inside the mixed layer the scheme of Hanna (1982) in the form the STILT mode of
+HYSPLIT uses (``kblt: 5``); above it a local mixing coefficient.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stilt.constants import GRAVITY, ONE_THIRD_HYSPLIT
+from stilt.kernels.compiler import kernel
+
+F = np.float32
+_ZERO, _ONE = F(0.0), F(1.0)
+_G = F(GRAVITY)
+_THIRD = F(ONE_THIRD_HYSPLIT)
+_SMALLEST_SIGMA_W = F(1.0e-5)
+FREE_TROPOSPHERE_TL = F(100.0)
+"""Lagrangian time scale above the mixed layer [s]."""
+
+
+@kernel
+def hanna_sigma_w(z, zi, obukhov, ustar, wstar):
+    """Return sigma_w [m s-1] inside the mixed layer at height z [m AGL]."""
+    eta = z / zi
+    if obukhov >= _ZERO:
+        return max(_SMALLEST_SIGMA_W, F(1.3) * ustar * (_ONE - eta))
+    if eta < F(0.03):
+        sigma = F(0.96) * wstar * (F(3.0) * eta - obukhov / zi) ** _THIRD
+    elif eta < F(0.4):
+        low = F(0.96) * (F(3.0) * eta - obukhov / zi) ** _THIRD
+        sigma = wstar * min(low, F(0.763) * eta ** F(0.175))
+    elif eta < F(0.96):
+        sigma = F(0.722) * wstar * (_ONE - eta) ** F(0.207)
+    else:
+        sigma = F(0.37) * wstar
+    return max(_SMALLEST_SIGMA_W, sigma)
+
+
+@kernel
+def hanna_tl(z, zi, obukhov, roughness, sigma_w):
+    """Return the Lagrangian time scale [s] inside the mixed layer at height z [m AGL]."""
+    eta = z / zi
+    if obukhov >= _ZERO:
+        if eta == _ONE:
+            return FREE_TROPOSPHERE_TL
+        return F(0.1) * (zi / sigma_w) * eta ** F(0.8)
+    if eta < F(0.1):
+        if z - roughness < abs(obukhov):
+            return F(0.1) * z / (sigma_w * (F(0.55) + F(0.38) * (z - roughness) / obukhov))
+        return F(0.59) * z / sigma_w
+    return F(0.15) * (zi / sigma_w) * (_ONE - math.exp(F(-5.0) * eta))
+
+
+@kernel
+def free_mixing(k, u, v, theta, z, zi, ustar, tstar, wstar):
+    """
+    Return the vertical mixing coefficient [m2 s-1] of the layer below level k (0-based), above the mixed layer.
+
+    Parameters
+    ----------
+    k : int
+        Level at the top of the layer, at least 1.
+    u, v, theta, z : ndarray of float32, shape (n_levels,)
+        Wind [m s-1], potential temperature [K], height [m AGL].
+    zi, ustar, tstar, wstar : float32
+        Mixed-layer depth [m] and scales.
+    """
+    dz = z[k] - z[k - 1]
+    dtheta = theta[k] - theta[k - 1]
+    if int(z[k] + F(0.5)) == int(zi + F(0.5)) and wstar > _ZERO:
+        mixing = F(-0.4) * tstar * ustar / max(F(0.1), dtheta / dz)
+    else:
+        du = u[k] - u[k - 1]
+        dv = v[k] - v[k - 1]
+        shear2 = max(F(0.1), du * du + dv * dv)
+        ri = _G * dz * dtheta / (shear2 * theta[k - 1])
+        ri = max(_ZERO, min(F(20.0), ri))
+        length = _ONE / (F(2.5) / z[k] + _ONE / F(150.0))
+        if ri <= F(0.001):
+            x = F(1.0893) * ri
+        else:
+            x = F(0.0002828) + ri * (F(0.8049) + ri * (F(1.6583) + ri * (F(0.00509) - F(0.0010063) * ri)))
+        x = min(F(256.0), x)
+        phi = F(0.923) * (
+            _ONE
+            + (
+                math.sqrt(_ONE + F(0.66667) * x)
+                + F(0.66667) * math.exp(F(-0.35) * x) * (F(6.0) - F(0.35) * x)
+            )
+            * x
+        )
+        mixing = length * length * abs(math.sqrt(shear2) / dz) / phi
+    return max(F(0.01), min(F(200.0), mixing))
+
+
+@kernel
+def hanna_profiles(u, v, theta, z, zi, obukhov, ustar, tstar, wstar, roughness, sigma_w, tl_w):
+    """
+    Fill sigma_w [m s-1] and the Lagrangian time scale [s] of every level.
+
+    Parameters
+    ----------
+    u, v, theta, z : ndarray of float32, shape (n_levels,)
+        Wind [m s-1], potential temperature [K], height [m AGL].
+    zi, obukhov, ustar, tstar, wstar, roughness : float32
+        Mixed-layer depth [m], Obukhov length [m] and scales; a negative length is unstable.
+    sigma_w, tl_w : ndarray of float32, shape (n_levels,)
+        Filled.
+    """
+    for k in range(z.size):
+        if z[k] < zi:
+            sigma_w[k] = hanna_sigma_w(z[k], zi, obukhov, ustar, wstar)
+            tl_w[k] = hanna_tl(z[k], zi, obukhov, roughness, sigma_w[k])
+        elif k == 0:
+            tl_w[k] = FREE_TROPOSPHERE_TL
+            sigma_w[k] = math.sqrt(F(0.01) / FREE_TROPOSPHERE_TL)
+        else:
+            tl_w[k] = FREE_TROPOSPHERE_TL
+            mixing = free_mixing(k, u, v, theta, z, zi, ustar, tstar, wstar)
+            sigma_w[k] = math.sqrt(mixing / FREE_TROPOSPHERE_TL)

@@ -1,0 +1,1 @@
+"""Files in NOAA ARL's packed format: index records, reading, writing."""

@@ -1,0 +1,327 @@
+"""
+From a configuration to the analyses a run needs.
+
+The names of files narrow the search, the times in their index records decide. A run
+over [start, end] gets the analyses from the last at or before its earlier end to the
+first at or after its later end, which must follow each other at one interval.
+
+Where two files hold the same time, the one with the shorter forecast is taken, then
+the one whose name comes first. All files of a series must share grid and levels.
+
+A listing of a directory and the headers of files are remembered in the process, since
+thousands of receptors ask for the same ones; before anything is reported missing the
+directory is listed again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stilt.errors import (
+    MetCoverageError,
+    MetError,
+    MetFormatError,
+    MetIntervalError,
+    MetNotFoundError,
+    UnsupportedSettingError,
+)
+from stilt.meteorology.arl.file import ArlFile, open_arl
+from stilt.meteorology.search import FilePattern, Listing, NamedFile, list_files
+from stilt.meteorology.series import MetFileInfo, MetSeries
+
+if TYPE_CHECKING:
+    from stilt.config import MetConfig
+
+__all__ = ["MetFileInfo", "MetSeries", "forget_listings", "open_series"]
+
+_NEAR = timedelta(hours=6)
+"""How far from the span the times in names may be to be looked at first."""
+_MINUTE = np.timedelta64(1, "m")
+_listings: dict[tuple[str, str | None], Listing] = {}
+_lock = threading.Lock()
+
+Source = tuple[ArlFile, int]
+
+
+def forget_listings() -> None:
+    """Forget which files directories held."""
+    with _lock:
+        _listings.clear()
+
+
+def open_series(
+    met: MetConfig | Sequence[str | os.PathLike[str]],
+    *,
+    name: str,
+    start: np.datetime64 | None = None,
+    end: np.datetime64 | None = None,
+    who: str = "",
+) -> MetSeries:
+    """
+    Find the analyses that a span of time needs.
+
+    Parameters
+    ----------
+    met : MetConfig or sequence of path
+        Where to look: a directory with a pattern of names, or the files themselves.
+    name : str
+        Name of the meteorology in the configuration, for messages.
+    start, end : datetime64, optional
+        The two ends of the run [UTC] in either order; None for everything there is.
+    who : str
+        What needs it, for messages, such as ``"receptor 201905301000_-111.85_40.77_5"``.
+
+    Returns
+    -------
+    MetSeries
+        At least two analyses around [start, end] (all of them without start and end).
+
+    Raises
+    ------
+    MetNotFoundError, MetCoverageError, MetIntervalError, MetFormatError
+    """
+    need = _Need(name, start, end, who)
+    if isinstance(met, str | os.PathLike):
+        met = [met]
+    if isinstance(met, Sequence):
+        if not met:
+            raise MetNotFoundError(f"met '{name}': no files were given.")
+        return need.select([open_arl(path) for path in met])
+    if met.source is not None or met.directory is None:
+        raise UnsupportedSettingError(
+            f"met '{name}': download mode (source: {met.source}) is not available yet; "
+            "download the files and give `directory` and `file_format`."
+        )
+    if met.subgrid_enable:
+        raise UnsupportedSettingError(
+            f"met '{name}': subgrid_enable is not available yet and not needed for speed: only the "
+            "cells around the particles are read. Set it to false."
+        )
+    series = _from_directory(met, need)
+    n_min = int(met.n_min or 1)
+    if len(series.files) < n_min:
+        raise MetNotFoundError(
+            f"met '{name}': {len(series.files)} files cover {need.span()}, fewer than n_min: {n_min}. "
+            "Add files or lower n_min."
+        )
+    return series
+
+
+def _from_directory(met: MetConfig, need: _Need) -> MetSeries:
+    assert met.directory is not None  # noqa: S101 - checked by the caller, for the type checker
+    directory = Path(met.directory).expanduser()
+    pattern = FilePattern(met.file_format) if met.file_format else None
+    key = (str(directory.absolute()), met.file_format or None)
+    with _lock:
+        listing = _listings.get(key)
+    if listing is not None:
+        try:
+            return _search(listing, directory, pattern, met, need)
+        except MetError:
+            pass  # the directory may have changed since it was listed
+    listing = list_files(directory, pattern, need.name)
+    with _lock:
+        _listings[key] = listing
+    return _search(listing, directory, pattern, met, need)
+
+
+def _search(
+    listing: Listing, directory: Path, pattern: FilePattern | None, met: MetConfig, need: _Need
+) -> MetSeries:
+    """Read headers of files whose names lie near the span, then further away, until it is covered."""
+    if not listing.files:
+        if listing.n_seen == 0:
+            raise MetNotFoundError(
+                f"met '{need.name}': directory {directory} holds no files. "
+                "Put the meteorology there or correct `directory`."
+            )
+        wanted = f"'{met.file_format}'"
+        if pattern is not None and need.end is not None:
+            wanted += f" (such as '{pattern.example(need.later())}')"
+        raise MetNotFoundError(
+            f"met '{need.name}': none of the {listing.n_seen} files under {directory} begins with {wanted}; "
+            f"one is called '{listing.other}'. Correct `file_format`."
+        )
+    undated = [file for file in listing.files if file.time is None]
+    dated = [file for file in listing.files if file.time is not None]
+    margin: timedelta | None = max(met.file_interval or _NEAR, _NEAR)
+    tried = -1
+    nearest_fault: MetFormatError | None = None
+    while True:
+        near = undated + _near(dated, need, margin)
+        if len(near) == len(listing.files):
+            margin = None
+        if len(near) > tried:
+            opened, faults = _open_all(near, skip_others=pattern is None)
+            if tried < 0 and faults:
+                nearest_fault = faults[0]
+            tried = len(near)
+            try:
+                return need.select(opened)
+            except (MetCoverageError, MetIntervalError) as error:
+                if margin is None:
+                    # a damaged file around the span explains what is missing; one far away does not
+                    raise (nearest_fault or error) from None
+        margin = None if margin is None or margin > timedelta(days=64) else 4 * margin
+
+
+def _near(files: list[NamedFile], need: _Need, margin: timedelta | None) -> list[NamedFile]:
+    if margin is None or need.start is None or need.end is None:
+        return files
+    first = need.earlier().astype("datetime64[s]").item() - margin
+    last = need.later().astype("datetime64[s]").item() + margin
+    return [file for file in files if file.time is not None and first <= file.time <= last]
+
+
+def _open_all(files: Iterable[NamedFile], *, skip_others: bool) -> tuple[list[ArlFile], list[MetFormatError]]:
+    """
+    Open the files, and collect what is wrong with those that are damaged.
+
+    A damaged file matters only to the runs that need it. Without a pattern, files that
+    are not ARL at all are left out.
+    """
+    opened, faults = [], []
+    for file in files:
+        if skip_others:
+            with Path(file.path).open("rb") as stream:
+                if stream.read(18)[14:] != b"INDX":
+                    continue
+        try:
+            opened.append(open_arl(file.path))
+        except MetFormatError as error:
+            faults.append(error)
+    return opened, faults
+
+
+class _Need:
+    """The span that is wanted, and the choice of analyses for it."""
+
+    def __init__(self, name: str, start: np.datetime64 | None, end: np.datetime64 | None, who: str) -> None:
+        self.name = name
+        self.start = None if start is None else start.astype("datetime64[s]")
+        self.end = None if end is None else end.astype("datetime64[s]")
+        self.who = who or "the run"
+
+    def earlier(self) -> np.datetime64:
+        times = [time for time in (self.start, self.end) if time is not None]
+        return min(times)
+
+    def later(self) -> np.datetime64:
+        times = [time for time in (self.start, self.end) if time is not None]
+        return max(times)
+
+    def span(self) -> str:
+        if self.start is None and self.end is None:
+            return "all times"
+        return f"{show(self.earlier())} to {show(self.later())} UTC for {self.who}"
+
+    def select(self, files: list[ArlFile]) -> MetSeries:
+        """Choose the analyses that bracket the span."""
+        by_time: dict[np.datetime64, Source] = {}
+        unique = {(file.path, file.size, file.mtime_ns): file for file in files}
+        for file in sorted(unique.values(), key=lambda file: (file.name, str(file.path))):
+            for period, time in enumerate(file.times):
+                held = by_time.get(time)
+                if held is None or file.forecast_hours[period] < held[0].forecast_hours[held[1]]:
+                    by_time[time] = (file, period)
+        if not by_time:
+            raise MetCoverageError(
+                f"met '{self.name}' has no file with a name near {self.span()}. Add the files."
+            )
+        times = np.array(sorted(by_time), dtype="datetime64[s]")
+        first, last = self._bracket(times)
+        chosen = times[first : last + 1]
+        sources = tuple(by_time[time] for time in chosen)
+        self._check_same_grid(sources)
+        self._check_interval(times, first, last)
+        return MetSeries(self.name, sources)
+
+    def _bracket(self, times: np.ndarray) -> tuple[int, int]:
+        if self.start is None and self.end is None:
+            return 0, len(times) - 1
+        low, high = self.earlier(), self.later()
+        if low < times[0] or high > times[-1]:
+            missing = low if low < times[0] else high
+            where = "earlier" if low < times[0] else "later"
+            both = " (and an earlier one)" if low < times[0] and high > times[-1] else ""
+            needs = f"{show(missing)}" if not both else f"{show(low)} to {show(high)}"
+            raise MetCoverageError(
+                f"met '{self.name}' covers {show(times[0])} to {show(times[-1])} UTC, but {self.who} "
+                f"needs {needs}. Add the {where} file or shorten n_hours."
+            )
+        first = int(np.searchsorted(times, low, side="right")) - 1
+        last = int(np.searchsorted(times, high, side="left"))
+        if first == last:  # one instant that is an analysis time: an interval needs two
+            if last + 1 < len(times):
+                last += 1
+            elif first > 0:
+                first -= 1
+            else:
+                raise MetCoverageError(
+                    f"met '{self.name}' has only {show(times[0])} UTC, but {self.who} needs two "
+                    "analyses around it. Add the file before or after."
+                )
+        return first, last
+
+    def _check_interval(self, times: np.ndarray, first: int, last: int) -> None:
+        """Refuse a gap or an uneven interval; what is usual is told by all the times that were found."""
+        if last == first:
+            return
+        steps = np.diff(times)
+        counts = Counter(int(step / _MINUTE) for step in steps)
+        most = max(counts.values())
+        usual = min(step for step, count in counts.items() if count == most)
+        for k in range(first, last):
+            step = int(steps[k] / _MINUTE)
+            if step != usual or steps[k] % _MINUTE:
+                gap = step > usual
+                what = "a gap" if gap else "an uneven interval"
+                remedy = (
+                    "Add what is missing."
+                    if gap
+                    else "Use one interval, or a `file_format` that picks one set."
+                )
+                raise MetIntervalError(
+                    f"met '{self.name}' has {what}: {show(times[k])} is followed by {show(times[k + 1])} UTC "
+                    f"({step} min, otherwise {usual} min), and {self.who} needs {self._needed()}. {remedy}"
+                )
+
+    def _needed(self) -> str:
+        if self.start is None and self.end is None:
+            return "all times"
+        return f"{show(self.earlier())} to {show(self.later())}"
+
+    def _check_same_grid(self, sources: tuple[Source, ...]) -> None:
+        first = sources[0][0]
+        for file, _ in sources:
+            if file.layout is first.layout:
+                continue
+            for what, one, other in (
+                ("grids", first.grid, file.grid),
+                ("levels", first.levels, file.levels),
+                ("models", first.model_id, file.model_id),
+            ):
+                if one != other:
+                    raise MetFormatError(
+                        f"met '{self.name}' mixes {what}: {first.path} and {file.path} differ. "
+                        "Use a `file_format` that picks one set of files."
+                    )
+
+
+def show(time: np.datetime64) -> str:
+    """
+    Write a time to the minute (to the second when it has any).
+
+    >>> show(np.datetime64("2019-05-30T06:00:00"))
+    '2019-05-30 06:00'
+    """
+    text = str(time.astype("datetime64[s]")).replace("T", " ")
+    return text[:-3] if text.endswith(":00") else text

@@ -1,0 +1,77 @@
+"""Turn what the time loop recorded into the trajectory table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from stilt.kernels import particles
+from stilt.meteorology.projection import HorizontalGrid
+from stilt.transport.native.simulate import Recorded
+
+_RECORDED_COLUMNS = {
+    "zagl": particles.ZAGL,
+    "foot": particles.FOOT,
+    "samt": particles.SAMT,
+    "mlht": particles.MLHT,
+    "sigw": particles.SIGW,
+    "tlgr": particles.TLGR,
+    "pres": particles.PRES,
+    "dens": particles.DENS,
+    "temz": particles.TEMZ,
+    "rhfr": particles.RHFR,
+    "zsfc": particles.ZSFC,
+    "temp": particles.TEMP,
+    "sphu": particles.SPHU,
+    "wout": particles.WOUT,
+    "shtf": particles.SHTF_OUT,
+    "whtf": particles.WHTF_OUT,
+    "tcld": particles.TCLD_OUT,
+    "lcld": particles.LCLD_OUT,
+    "dswf": particles.DSWF_OUT,
+}
+
+
+def particle_table(
+    recorded: Recorded, grid: HorizontalGrid, names: Sequence[str], heights: np.ndarray | None
+) -> pd.DataFrame:
+    """
+    Build the table of a run.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        What the time loop left.
+    grid : HorizontalGrid
+        Turns grid coordinates into degrees.
+    names : sequence of str
+        Columns, in order (``varsiwant``).
+    heights : ndarray, shape (n_particles,), optional
+        Release height of each particle, written as ``xhgt`` [m].
+
+    Returns
+    -------
+    DataFrame
+        One row per particle and output time, by time from release, then particle.
+    """
+    alive = recorded.alive
+    step, particle = np.nonzero(alive)
+    xy = recorded.xy[alive]
+    lon, lat = grid.to_lonlat(xy[:, 0], xy[:, 1])
+    columns: dict[str, np.ndarray] = {}
+    for name in names:
+        if name == "time":
+            columns[name] = recorded.minutes[step].astype(np.float32)
+        elif name == "indx":
+            columns[name] = (particle + 1).astype(np.int32)
+        elif name == "long":
+            columns[name] = lon
+        elif name == "lati":
+            columns[name] = lat
+        else:
+            columns[name] = recorded.values[step, particle, _RECORDED_COLUMNS[name]]
+    if heights is not None:
+        columns["xhgt"] = heights[particle].astype(np.float32)
+    return pd.DataFrame(columns)

@@ -1,0 +1,311 @@
+"""
+Prepared columns: made once per file, hour and tile, kept on disk, shared by all receptors.
+
+A tile is up to 64 x 64 columns of one analysis time. It is prepared when a particle
+first comes near, written to the cache under a name that says everything it depends
+on, and never changed::
+
+    <PYSTILT_CACHE_DIR>/columns/<first 2 of hash>/<hash>_<tile y>_<tile x>.npy
+
+Workers of one machine find each other's tiles there, so a thousand receptors over
+one window cost no more meteorology than one. Reading a tile is one copy out of the
+page cache into the :class:`ColumnPool` of the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from stilt.kernels import layout
+from stilt.kernels.columns import prepare_columns
+from stilt.kernels.compiler import cache_root, sources_hash
+from stilt.kernels.layout import TILE, Columns, GridShape, row_length
+from stilt.meteorology.frame import Box, MetFrame
+from stilt.transport.native.recipe import ColumnSource
+
+FORMAT_VERSION = 1
+"""Raised when the arrays given to the column kernel change; the kernels themselves are hashed."""
+
+CACHE_LIMIT = 20 * 1024**3
+"""Size the tiles on disk are kept below [bytes]."""
+
+POOL_LIMIT = 384 * 1024**2
+"""Memory one worker keeps for tiles beyond the two analysis times in use [bytes]."""
+
+_PRUNE_EVERY = 256
+"""Tiles written by a process between two looks at the size of the cache."""
+
+
+def grid_shape(source: ColumnSource) -> GridShape:
+    """Return the grid of a source as kernels see it."""
+    grid = source.series.grid
+    return GridShape(
+        nx=grid.nx,
+        ny=grid.ny,
+        tile_nx=min(TILE, grid.nx),
+        tile_ny=min(TILE, grid.ny),
+        is_cyclic=bool(grid.is_cyclic),
+        is_global=bool(grid.is_global),
+    )
+
+
+class TileCache:
+    """
+    Tiles on disk.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Default: ``columns`` under ``PYSTILT_CACHE_DIR``.
+    limit : int
+        Size the folder is kept below [bytes].
+    """
+
+    def __init__(self, folder: Path | None = None, limit: int = CACHE_LIMIT) -> None:
+        self.folder = cache_root() / "columns" if folder is None else folder
+        self.limit = limit
+        self._written = 0
+        self._broken = False
+
+    def path(self, key: str, tile_y: int, tile_x: int) -> Path:
+        """Return where a tile lies."""
+        return self.folder / key[:2] / f"{key}_{tile_y}_{tile_x}.npy"
+
+    def read(self, key: str, tile_y: int, tile_x: int, shape: tuple[int, int]) -> np.ndarray | None:
+        """Return a tile, or None when it is not there or not whole."""
+        path = self.path(key, tile_y, tile_x)
+        try:
+            tile = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        if tile.shape != shape or tile.dtype != np.float32:
+            return None
+        # the time of last use decides what goes first when the cache is full
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return tile
+
+    def write(self, key: str, tile_y: int, tile_x: int, tile: np.ndarray) -> None:
+        """Keep a tile, whole or not at all; a cache that cannot be written is a warning."""
+        if self._broken:
+            return
+        path = self.path(key, tile_y, tile_x)
+        temporary = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tile", delete=False) as stream:
+                temporary = stream.name
+                np.save(stream, tile, allow_pickle=False)
+            os.replace(temporary, path)
+        except OSError as error:
+            self._broken = True
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+            warnings.warn(
+                f"prepared meteorology cannot be kept under {self.folder} ({error.strerror or error}); it is "
+                "prepared again where needed. Point PYSTILT_CACHE_DIR at a folder with space.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return
+        self._written += 1
+        if self._written % _PRUNE_EVERY == 1:
+            self.prune()
+
+    def size(self) -> int:
+        """Return the bytes the tiles take."""
+        return sum(size for _, size, _ in self._entries())
+
+    def prune(self) -> None:
+        """Remove the tiles unused for longest until the cache is below its limit."""
+        entries = sorted(self._entries())
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in entries:
+            if total <= self.limit:
+                break
+            with contextlib.suppress(OSError):
+                path.unlink()
+                total -= size
+
+    def _entries(self) -> list[tuple[float, int, Path]]:
+        found = []
+        if self.folder.is_dir():
+            for path in self.folder.glob("*/*"):
+                with contextlib.suppress(OSError):
+                    status = path.stat()
+                    found.append((status.st_mtime, status.st_size, path))
+        return found
+
+
+class TimeColumns:
+    """
+    Prepared columns of one analysis time: tiles side by side in one growing array.
+
+    Parameters
+    ----------
+    source : ColumnSource
+        How columns are made.
+    time_index : int
+        Which analysis of the series.
+    ziscale : float
+        Factor on the mixed-layer depth at this time.
+    cache : TileCache
+        Where tiles are kept.
+    """
+
+    def __init__(self, source: ColumnSource, time_index: int, ziscale: float, cache: TileCache) -> None:
+        self._source = source
+        self._time_index = time_index
+        self._recipe = source.recipe._replace(ziscale=np.float32(ziscale))
+        self._cache = cache
+        self._shape = grid_shape(source)
+        self._tile_rows = self._shape.tile_ny * self._shape.tile_nx
+        self._row = row_length(source.levels.sigma.size)
+        tiles = (-(-self._shape.ny // self._shape.tile_ny), -(-self._shape.nx // self._shape.tile_nx))
+        self._slots = np.full(tiles, -1, dtype=np.int32)
+        self._rows = np.empty((0, self._row), dtype=np.float32)
+        self._count = 0
+        self._key = tile_key(source, time_index, ziscale)
+        self._lock = threading.Lock()
+
+    @property
+    def columns(self) -> Columns:
+        """What kernels read; only tiles loaded so far."""
+        return Columns(self._rows, self._slots)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory the tiles take [bytes]."""
+        return self._rows.nbytes
+
+    def missing(self, wanted: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return those tiles that are not loaded yet."""
+        return [tile for tile in wanted if self._slots[tile] < 0]
+
+    def load(self, wanted: Iterable[tuple[int, int]]) -> int:
+        """
+        Make tiles available.
+
+        Returns
+        -------
+        int
+            Tiles that had to be prepared from the files.
+        """
+        prepared = 0
+        with self._lock:
+            absent = []
+            for tile in self.missing(wanted):
+                stored = self._cache.read(self._key, *tile, (self._tile_rows, self._row))
+                if stored is None:
+                    absent.append(tile)
+                else:
+                    self._add(tile, stored)
+            for band in sorted({tile_y for tile_y, _ in absent}):
+                in_band = sorted(tile_x for tile_y, tile_x in absent if tile_y == band)
+                # neighbours share the decoding of their rows
+                boxes = {
+                    x: self._source.box_of_tile(band, x, self._shape.tile_ny, self._shape.tile_nx)
+                    for x in in_band
+                }
+                first, last = boxes[in_band[0]], boxes[in_band[-1]]
+                whole = Box(first.x0, last.x1, first.y0, first.y1)
+                frame = self._source.series.decode(
+                    self._time_index, whole, self._source.surface_names, self._source.upper_names
+                )
+                for tile_x, box in boxes.items():
+                    tile_rows = self._prepare(_cut(frame, box))
+                    self._cache.write(self._key, band, tile_x, tile_rows)
+                    self._add((band, tile_x), tile_rows)
+                    prepared += 1
+        return prepared
+
+    def _prepare(self, frame: MetFrame) -> np.ndarray:
+        upper, surface, gx, gy = self._source.arrays(frame)
+        ny, nx = gx.shape
+        packed = np.empty((ny * nx, self._row), dtype=np.float32)
+        prepare_columns(
+            self._recipe, self._source.heights, self._source.levels, upper, surface, gx, gy, packed
+        )
+        if (ny, nx) == (self._shape.tile_ny, self._shape.tile_nx):
+            return packed
+        # a tile at the far edge is narrower; its rows keep the places of a whole one
+        whole = np.zeros((self._shape.tile_ny, self._shape.tile_nx, self._row), dtype=np.float32)
+        whole[:ny, :nx] = packed.reshape(ny, nx, self._row)
+        return whole.reshape(self._tile_rows, self._row)
+
+    def _add(self, tile: tuple[int, int], tile_rows: np.ndarray) -> None:
+        start = self._count * self._tile_rows
+        if start + self._tile_rows > self._rows.shape[0]:
+            grown = np.empty((max(1, 2 * self._count) * self._tile_rows, self._row), dtype=np.float32)
+            grown[:start] = self._rows[:start]
+            self._rows = grown
+        self._rows[start : start + self._tile_rows] = tile_rows
+        self._slots[tile] = self._count
+        self._count += 1
+
+
+def tile_key(source: ColumnSource, time_index: int, ziscale: float) -> str:
+    """Hash everything the columns of one time depend on."""
+    text = repr(
+        (FORMAT_VERSION, sources_hash(), source.series.identity(time_index), source.key(), float(ziscale), layout.TILE)
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _cut(frame: MetFrame, box: Box) -> MetFrame:
+    if box == frame.box:
+        return frame
+    y = slice(box.y0 - frame.box.y0, box.y1 - frame.box.y0)
+    x = slice(box.x0 - frame.box.x0, box.x1 - frame.box.x0)
+    return MetFrame(
+        time=frame.time,
+        box=box,
+        surface={name: field[y, x] for name, field in frame.surface.items()},
+        upper={name: field[:, y, x] for name, field in frame.upper.items()},
+        forecast_hour=frame.forecast_hour,
+    )
+
+
+class ColumnPool:
+    """
+    Analysis times in the memory of one worker, the most recently used ones.
+
+    Parameters
+    ----------
+    cache : TileCache, optional
+        Where tiles are kept on disk.
+    limit : int
+        Memory beyond which the times unused for longest are let go [bytes].
+    """
+
+    def __init__(self, cache: TileCache | None = None, limit: int = POOL_LIMIT) -> None:
+        self.cache = cache or TileCache()
+        self.limit = limit
+        self._times: OrderedDict[str, TimeColumns] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def at(self, source: ColumnSource, time_index: int, ziscale: float) -> TimeColumns:
+        """Return the columns of one analysis time; tiles are loaded as they are wanted."""
+        key = tile_key(source, time_index, ziscale)
+        with self._lock:
+            entry = self._times.pop(key, None)
+            if entry is None:
+                entry = TimeColumns(source, time_index, ziscale, self.cache)
+            self._times[key] = entry
+            total = sum(times.nbytes for times in self._times.values())
+            for old in list(self._times)[:-2]:
+                if total <= self.limit:
+                    break
+                total -= self._times.pop(old).nbytes
+        return entry

@@ -1,0 +1,105 @@
+"""What every transport engine takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from stilt.config import MetConfig, TransportParams
+from stilt.receptors import Receptor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class TransportRequest:
+    """
+    One ensemble to compute.
+
+    Parameters
+    ----------
+    receptor : Receptor
+        Where and when the particles are released.
+    met_name : str
+        Name of the meteorology in the config, for messages.
+    met : MetConfig or tuple of Path
+        Where the meteorology is.
+    params : TransportParams
+        Every run, transport and error setting.
+    error : bool
+        Perturb the winds or the PBL height as the error settings say; without it they are ignored.
+    scratch : Path, optional
+        A folder of its own the engine may write to while it runs.
+    """
+
+    receptor: Receptor
+    met_name: str
+    met: MetConfig | tuple[Path, ...]
+    params: TransportParams
+    error: bool = False
+    scratch: Path | None = None
+
+
+@dataclass(frozen=True)
+class TransportResult:
+    """
+    What an engine made of a request.
+
+    Attributes
+    ----------
+    particles : DataFrame
+        The columns of ``varsiwant`` in that order, one row per particle and output time, ordered by
+        time from release and then by particle; ``xhgt`` is added for columns and multipoint receptors.
+    log : str
+        What the engine has to say about the run, in lines.
+    met_files : list of dict
+        The meteorology read: name, size and times, no folders.
+    exits : dict
+        How the particles ended: counts by side of the domain, top of the column and end of the run.
+    seed : int
+        The seed the run used, whether given or derived.
+    """
+
+    particles: pd.DataFrame
+    log: str
+    met_files: list[dict[str, Any]]
+    exits: dict[str, int] = field(default_factory=dict)
+    seed: int = 0
+
+
+class TransportEngine(Protocol):
+    """Computes trajectories."""
+
+    name: str
+
+    def check(self, params: TransportParams) -> None:
+        """Raise UnsupportedSettingError, naming the key, for a setting this engine does not implement."""
+        ...
+
+    def warm_up(self, params: TransportParams | None = None) -> None:
+        """Do once what every later run would otherwise wait for, such as compiling."""
+        ...
+
+    def run(
+        self,
+        request: TransportRequest,
+        *,
+        deadline: float | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> TransportResult:
+        """
+        Compute one ensemble.
+
+        Parameters
+        ----------
+        request : TransportRequest
+            What to compute.
+        deadline : float, optional
+            ``time.monotonic()`` value after which the run is given up with TransportTimeoutError.
+        should_stop : callable, optional
+            Asked about once a second; True ends the run with Interrupted.
+        """
+        ...
