@@ -143,6 +143,7 @@ _MODULE_OF_NAME = {
 
 _SUBMODULES = frozenset(
     {
+        "accessors",
         "collections",
         "completion",
         "config",
@@ -163,6 +164,7 @@ _SUBMODULES = frozenset(
         "storage",
         "trajectory",
         "transport",
+        "visualization",
     }
 )
 

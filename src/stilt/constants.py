@@ -38,6 +38,12 @@ MOLAR_MASS_DRY_AIR_HYSPLIT = 0.02884
 MOLAR_MASS_DRY_AIR_STILT_R = 0.02897
 """Molar mass of dry air [kg mol-1] in STILT-R's near-field plume dilution."""
 
+MOLAR_MASS_DRY_AIR_X_STILT = 0.029
+"""Molar mass of dry air [kg mol-1] in X-STILT's pressure weights."""
+
+GRAVITY_X_STILT = 9.8
+"""Acceleration of gravity [m s-2] in X-STILT's pressure weights."""
+
 EPSILON = 0.622
 """Ratio of the molar masses of water and dry air [1]."""
 

@@ -11,8 +11,9 @@ import io
 import logging
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from stilt.accessors import plots_of
 from stilt.completion import expected_artifacts, missing_artifacts
 from stilt.errors import MissingObjectError, UnknownFootprintError
 from stilt.ids import SimID
@@ -106,6 +107,11 @@ class Simulation:
             return self._store.read(log_key(self.id)).decode("utf-8", errors="replace")
         except MissingObjectError:
             return ""
+
+    @property
+    def plot(self) -> Any:
+        """Pictures of the outputs (extra ``plot``): ``map``, ``section`` and ``facet``."""
+        return plots_of("simulation", self)
 
     @property
     def trajectories_path(self) -> Path:

@@ -178,7 +178,7 @@ class Grid(Bounds):
     @property
     def is_longlat(self) -> bool:
         """Whether cells are counted in degrees of longitude and latitude."""
-        return _is_longlat(self.projection)
+        return is_longlat_projection(self.projection)
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -254,7 +254,7 @@ class Grid(Bounds):
         pyproj.CRS
             Of :attr:`projection`.
         """
-        return _crs(self.projection)
+        return crs_of(self.projection)
 
     def _whole_cells(self) -> tuple[int, int]:
         x0, x1, y0, y1 = self.extent
@@ -265,14 +265,38 @@ class Grid(Bounds):
 
 
 @lru_cache(maxsize=64)
-def _is_longlat(projection: str) -> bool:
+def is_longlat_projection(projection: str) -> bool:
+    """
+    Tell whether a projection counts in degrees of longitude and latitude.
+
+    Parameters
+    ----------
+    projection : str
+        PROJ string or EPSG code.
+
+    Returns
+    -------
+    bool
+    """
     if projection.upper() in _KNOWN_LONGLAT or _PROJ_LONGLAT.search(projection):
         return True
-    return bool(_crs(projection).is_geographic)
+    return bool(crs_of(projection).is_geographic)
 
 
 @lru_cache(maxsize=64)
-def _crs(projection: str) -> pyproj.CRS:
+def crs_of(projection: str) -> pyproj.CRS:
+    """
+    Return the coordinate reference system that a PROJ string or an EPSG code names.
+
+    Parameters
+    ----------
+    projection : str
+        PROJ string or EPSG code.
+
+    Returns
+    -------
+    pyproj.CRS
+    """
     import pyproj
     from pyproj.exceptions import CRSError
 
@@ -293,7 +317,7 @@ def _projected_extent(
     """Project the two corners, as STILT does, and sort each axis."""
     import pyproj
 
-    transformer = pyproj.Transformer.from_crs("EPSG:4326", _crs(projection), always_xy=True)
+    transformer = pyproj.Transformer.from_crs("EPSG:4326", crs_of(projection), always_xy=True)
     x, y = transformer.transform((xmin, xmax), (ymin, ymax))
     if not all(math.isfinite(value) for value in (*x, *y)):
         raise ValueError(

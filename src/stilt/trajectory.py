@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stilt._version import __version__
+from stilt.accessors import plots_of
 from stilt.errors import FootprintError
 from stilt.receptors import Receptor
 
@@ -103,6 +104,11 @@ class Trajectories:
     def n_particles(self) -> int:
         """How many particles the table holds."""
         return int(pd.unique(self.data["indx"]).size)
+
+    @property
+    def plot(self) -> Any:
+        """Pictures of the particles (extra ``plot``): ``trajectories.plot.map()`` and ``.section()``."""
+        return plots_of("trajectories", self)
 
     # --- building ---------------------------------------------------------------------------------
 

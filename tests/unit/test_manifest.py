@@ -212,6 +212,7 @@ def register_some(root, number, barrier):
         manifest.register_receptors(receptors[start : start + 25], ["hrrr"], scene=str(number))
 
 
+@pytest.mark.slow
 def test_twenty_processes_at_once_lose_nothing(tmp_path):
     """And the file is readable at every instant."""
     context = multiprocessing.get_context("spawn")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
@@ -39,6 +39,18 @@ class FootprintConfig(Section):
         default=1.0, ge=0, description="Factor on the smoothing bandwidth [1]; 0 is none."
     )
     time_integrate: bool = Field(default=False, description="Sum over all hours into one layer [true/false].")
+    smoothing: Literal["rstilt", "consistent"] = Field(
+        default="rstilt",
+        description="Bandwidth as STILT-R computes it, in units of the grid, or in kilometres whatever the grid [name].",
+    )
+    align: Literal["receptor", "clock"] = Field(
+        default="receptor",
+        description="What hours are counted from: the receptor time or the full hour at or before it [name].",
+    )
+    time_bins: tuple[Float, ...] | None = Field(
+        default=None,
+        description="Edges of the layers, ascending [h from the receptor time, negative earlier]; none means hours.",
+    )
     error: bool = Field(
         default=False, description="Also make a footprint of the error trajectory [true/false]."
     )
@@ -62,6 +74,16 @@ class FootprintConfig(Section):
             )
         rest = {key: value for key, value in values.items() if key not in _GRID_KEYS}
         return {**rest, "grid": inline}
+
+    @model_validator(mode="after")
+    def _layers_make_sense(self) -> Self:
+        edges = self.time_bins
+        if edges is not None and (len(edges) < 2 or any(low >= high for low, high in zip(edges, edges[1:]))):
+            raise ValueError("time_bins needs at least two edges, ascending, such as [-24, -12, -6, 0]")
+        if self.time_integrate and (edges is not None or self.align == "clock"):
+            other = "time_bins" if edges is not None else "align: clock"
+            raise ValueError(f"time_integrate makes one layer and {other} several; keep one of the two")
+        return self
 
     @classmethod
     def _key_names(cls) -> frozenset[str]:

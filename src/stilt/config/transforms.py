@@ -20,25 +20,67 @@ KINDS = ("vertical_operator", "first_order_lifetime")
 
 
 class VerticalOperatorTransform(Section):
-    """Weight particles by an instrument's averaging kernel, pressure weights, or both."""
+    """
+    Weight particles of a column by an instrument's averaging kernel, by the air they stand for, or by both.
+
+    Examples
+    --------
+    >>> operator = VerticalOperatorTransform(
+    ...     kind="vertical_operator", mode="ak_pwf", coordinate="pres", levels=[1000, 500, 0], values=[1, 0.9, 0.5]
+    ... )
+    >>> operator.values[1]
+    0.9
+    """
 
     kind: Literal["vertical_operator"] = Field(description="Kind of transform [name].")
     mode: Literal["ak", "pwf", "ak_pwf", "integration", "uniform", "none"] = Field(
-        default="ak_pwf", description="Which weights apply [name]."
+        default="ak_pwf",
+        description="Weight of a particle: averaging kernel (ak), its share of the air of the whole atmosphere (pwf), "
+        "both (ak_pwf), its share of the air of the column released (integration), the same for all (uniform), "
+        "untouched (none) [name].",
     )
     coordinate: Literal["xhgt", "pres"] = Field(
         default="xhgt", description="What levels are given in: release height or pressure [name]."
     )
     levels: tuple[Float, ...] = Field(default=(), description="Levels of the weights [m AGL or hPa].")
-    values: tuple[Float, ...] = Field(default=(), description="Weight at each level [1].")
+    values: tuple[Float, ...] = Field(
+        default=(), description="Averaging kernel at each level [1]; in mode pwf the pressure weights."
+    )
+    pressure_weights: tuple[Float, ...] = Field(
+        default=(), description="Pressure weight of each level where the retrieval gives it [1]; none computes them."
+    )
+    surface_pressure: Float | None = Field(
+        default=None, gt=0, description="Surface pressure of the retrieval [hPa]; none is that of the particles."
+    )
+    surface_height: Float | None = Field(
+        default=None, description="Surface height of the retrieval [m MSL]; none is the ground of the particles."
+    )
+    dry_column: Float | None = Field(
+        default=None, gt=0, description="Dry air of the whole column [mol m-2]; none is computed."
+    )
 
     @model_validator(mode="after")
     def _one_value_each(self) -> Self:
-        if len(self.levels) != len(self.values):
-            raise ValueError(
-                f"{len(self.levels)} levels and {len(self.values)} values; give one value for each level"
-            )
+        for name in ("values", "pressure_weights"):
+            given = getattr(self, name)
+            if (name == "values" or given) and len(self.levels) != len(given):
+                if name == "values" and not given and self.pressure_weights and self.mode == "pwf":
+                    continue
+                raise ValueError(
+                    f"{len(self.levels)} levels and {len(given)} {name}; give one value for each level"
+                )
+        if self.mode in ("ak", "ak_pwf") and not self.levels:
+            raise ValueError(f"mode {self.mode} needs the averaging kernel; give levels and values")
+        if self.mode == "pwf" and self.values and self.pressure_weights:
+            raise ValueError("mode pwf has pressure weights both in values and in pressure_weights; keep one")
+        if len(set(self.levels)) < len(self.levels):
+            raise ValueError("a level is listed more than once; list it once")
         return self
+
+    @property
+    def retrieval_weights(self) -> tuple[float, ...]:
+        """Pressure weights of the levels, where the retrieval gives them."""
+        return self.values if self.mode == "pwf" and self.values else self.pressure_weights
 
 
 class FirstOrderLifetimeTransform(Section):

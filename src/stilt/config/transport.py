@@ -51,6 +51,10 @@ class RunParams(Section):
     hnf_plume: bool = Field(
         default=True, description="Correct the dilution in the hyper-near field of the receptor [true/false]."
     )
+    hnf_mode: Literal["rstilt", "taylor"] = Field(
+        default="rstilt",
+        description="Growth of the plume in that correction: as in STILT-R or by Taylor's formula [name].",
+    )
     rm_dat: bool = Field(
         default=True, description="Remove the scratch folder also after a failure [true/false]."
     )

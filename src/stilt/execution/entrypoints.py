@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stilt.errors import ConfigError, NoQueueError, ProjectError
+from stilt.completion import complete_ids, expected_artifacts
+from stilt.errors import ConfigError, NoQueueError, ProjectError, StaleOutputsError
 from stilt.execution.handle import JobHandle
+from stilt.execution.messages import no_queue_message
 from stilt.execution.progress import Reporter
 from stilt.execution.runner import run_locally
-from stilt.execution.tasks import Task, in_running_order, tasks_for
+from stilt.execution.tasks import Task, in_running_order, read_chunk, tasks_for
 from stilt.execution.worker import WorkContext
-from stilt.outputs import Fingerprint, load_published_config, publish_config, record_settings
+from stilt.manifest import Manifest
+from stilt.outputs import load_published_config, publish_config, record_settings
 
 if TYPE_CHECKING:
     from stilt.config import LocalExecution, ModelConfig
-    from stilt.manifest import Manifest
     from stilt.storage import Store
 
 
@@ -98,9 +102,24 @@ def push_simulations(
 
     Raises
     ------
-    KeyError
+    ProjectError
         When a simulation is not registered.
+    StiltError
+        What makes all of them impossible.
     """
+    _must_start(model.config, model.store, model.compute_root)
+    return push_registered(model, sim_ids, n_cores, skip_existing=skip_existing, reporter=reporter)
+
+
+def push_registered(
+    model: HasProject,
+    sim_ids: Iterable[str],
+    n_cores: int,
+    *,
+    skip_existing: bool,
+    reporter: Reporter | None,
+) -> JobHandle:
+    """Do what `push_simulations` does, for callers that have looked whether a run can start."""
     table = model.manifest.load()
     wanted = in_running_order(list(dict.fromkeys(str(sim_id) for sim_id in sim_ids)))
     unknown = [sim_id for sim_id in wanted if sim_id not in table]
@@ -116,11 +135,9 @@ def push_simulations(
     return _push(tasks, len(wanted), context, n_cores, reporter)
 
 
-def push_tasks(
-    tasks: Iterable[Task],
-    total: int,
-    settings: str,
+def push_chunk(
     store: Store,
+    chunk: str | None = None,
     *,
     n_cores: int = 1,
     skip_existing: bool = True,
@@ -132,22 +149,46 @@ def push_tasks(
 
     Parameters
     ----------
-    tasks : iterable of Task
-        The work.
-    total : int
-        How many tasks there are.
-    settings : str
-        Hash of the settings the work is meant for.
     store : Store
         The output root.
+    chunk : str, optional
+        Chunk file or key; none: every registered simulation that is not complete.
     n_cores, skip_existing, reporter
         See `push_simulations`.
     compute_root : Path, optional
         Where scratch folders go.
+
+    Returns
+    -------
+    JobHandle
+        With the results.
+
+    Raises
+    ------
+    StaleOutputsError
+        When other settings have been published since.
     """
-    config = published_config(store, settings)
+    if chunk is not None:
+        work = read_chunk(store, chunk)
+        config = published_config(store, work.settings)
+        _must_start(config, store, compute_root)
+        context = WorkContext(store, config, skip_existing, compute_root)
+        return _push(work.tasks, len(work.tasks), context, n_cores, reporter)
+    config = published_config(store)
+    _must_start(config, store, compute_root)
     context = WorkContext(store, config, skip_existing, compute_root)
-    return _push(tasks, total, context, n_cores, reporter)
+    is_error = context.params.is_error
+    table = Manifest(store).load()
+    wanted = table.select(mets=list(config.mets))
+    if skip_existing:
+        complete: set[str] = set()
+        for names, sim_ids in table.by_footprints(wanted).items():
+            complete.update(
+                complete_ids(store, sim_ids, expected_artifacts(names, error_trajectory=is_error))
+            )
+        wanted = [sim_id for sim_id in wanted if sim_id not in complete]
+    tasks = tasks_for(table, in_running_order(wanted), error_trajectory=is_error)
+    return _push(tasks, len(wanted), context, n_cores, reporter)
 
 
 def published_config(store: Store, settings: str | None = None) -> ModelConfig:
@@ -166,8 +207,6 @@ def published_config(store: Store, settings: str | None = None) -> ModelConfig:
     ProjectError
         When it has another one: the work was meant for other settings.
     """
-    from stilt.errors import StaleOutputsError
-
     config, published = load_published_config(store)
     if settings is not None and published != settings:
         raise StaleOutputsError(
@@ -198,31 +237,13 @@ def pull_simulations(model: HasProject, *, follow: bool = False, max_rows: int |
     raise NoQueueError(no_queue_message())
 
 
-def no_queue_message() -> str:
-    """Say that there is no queue, and what to use instead."""
-    import os
-
-    if os.environ.get("PYSTILT_DB_URL"):
-        return "PYSTILT_DB_URL is set, but this version has no work queue yet; use `stilt run` or push workers."
-    return "no work queue is configured (PYSTILT_DB_URL is not set); use `stilt run` or push workers."
-
-
-def settings_hash_of(config: ModelConfig) -> str:
-    """Hash of the result-changing settings, as chunks carry it."""
-    return Fingerprint.of(config).hash
-
-
 def _push(
     tasks: Iterable[Task],
     total: int,
     context: WorkContext,
     n_cores: int,
     reporter: Reporter | None,
-    say: Callable[[str], None] | None = None,
 ) -> JobHandle:
-    from stilt.transport.registry import get_engine
-
-    get_engine(context.config.engine).check(context.params)
     outcome = run_locally(tasks, total, context, n_workers=n_cores, reporter=reporter)
     return JobHandle(
         job_id=_job_id(),
@@ -232,8 +253,11 @@ def _push(
     )
 
 
-def _job_id() -> str:
-    import os
-    import time
+def _must_start(config: ModelConfig, store: Store, compute_root: Path | None) -> None:
+    from stilt.execution.preflight import must_start
 
+    must_start(config, store, compute_root=compute_root)
+
+
+def _job_id() -> str:
     return f"local-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"

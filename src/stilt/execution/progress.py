@@ -81,7 +81,11 @@ class PlainLines:
         self._failed += result.status == "failed"
         now = time.monotonic()
         grown = self._done - self._said >= _LINE_SHARE * self._total
-        if self._done == self._total or (grown and now - self._said_at >= 1.0) or now - self._said_at >= _LINE_EVERY:
+        if (
+            self._done == self._total
+            or (grown and now - self._said_at >= 1.0)
+            or now - self._said_at >= _LINE_EVERY
+        ):
             self._said_at, self._said = now, self._done
             self.say(self._line(now))
 

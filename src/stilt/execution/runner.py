@@ -15,6 +15,7 @@ from stilt.execution.stopping import StopFlag, heeding_signals
 from stilt.execution.tasks import Task
 from stilt.execution.warmup import note_warm, warm_up
 from stilt.execution.worker import WorkContext, died, is_fatal, run_task
+from stilt.storage.layout import TRAJECTORY
 
 
 @dataclass
@@ -125,7 +126,7 @@ def run_locally(
         flag.close()
     if refused:
         raise StaleOutputsError(refused)
-    if outcome.n_complete:
+    if any(TRAJECTORY in result.made for result in outcome.results):
         note_warm(context.config)
     is_short = len(outcome.results) < total
     outcome.interrupted = forced or (flag.is_raised() and is_short and not outcome.stopped_because)

@@ -27,6 +27,8 @@ class StopFlag:
     """
     A flag that this process raises and its workers see.
 
+    Workers look for a file, so a process without workers makes none.
+
     Parameters
     ----------
     folder : Path, optional
@@ -35,17 +37,21 @@ class StopFlag:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._own = folder is None
-        self.folder = Path(tempfile.mkdtemp(prefix="stilt-run-")) if folder is None else folder
+        self._folder = folder
         self._raised = threading.Event()
 
     @property
     def path(self) -> Path:
-        """The file that exists once the flag is raised."""
-        return self.folder / "stop"
+        """The file that exists once the flag is raised; asking for it makes its folder."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="stilt-run-"))
+        return self._folder / "stop"
 
     def raise_flag(self) -> None:
         """Ask everyone to stop."""
         self._raised.set()
+        if self._folder is None:
+            return  # nobody else looks
         with contextlib.suppress(OSError):
             self.path.touch()
 
@@ -55,8 +61,8 @@ class StopFlag:
 
     def close(self) -> None:
         """Remove the temporary folder."""
-        if self._own:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._own and self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class FlagWatcher:

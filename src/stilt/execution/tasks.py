@@ -24,7 +24,7 @@ from stilt.errors import ProjectError, ReceptorError
 from stilt.manifest import ManifestTable
 from stilt.receptors import Receptor
 from stilt.storage import Store
-from stilt.storage.layout import chunk_key, check_key, check_sim_id
+from stilt.storage.layout import check_key, check_sim_id, chunk_key
 
 FORMAT = 1
 
@@ -119,7 +119,9 @@ class Chunk:
         try:
             header = json.loads(lines[0])
             if header["format"] > FORMAT:
-                raise ProjectError(f"{where} was written by a newer version of stilt; update this installation.")
+                raise ProjectError(
+                    f"{where} was written by a newer version of stilt; update this installation."
+                )
             tasks = []
             for number, line in enumerate(lines[1:], 2):  # noqa: B007 - kept for the message
                 tasks.append(Task.from_json(line))
@@ -184,7 +186,9 @@ def write_chunks(store: Store, job: str, tasks: Iterable[Task], settings: str, *
     for number, first in enumerate(range(0, len(listed), size)):
         key = chunk_key(job, number)
         if not store.create(key, Chunk(settings, tuple(listed[first : first + size])).to_bytes()):
-            raise ProjectError(f"{store.uri}/{key} exists already; chunks never change, use another job name.")
+            raise ProjectError(
+                f"{store.uri}/{key} exists already; chunks never change, use another job name."
+            )
         keys.append(key)
     return keys
 
@@ -209,7 +213,9 @@ def read_chunk(store: Store, name: str) -> Chunk:
     try:
         data = store.read(check_key(name))
     except OSError as error:
-        raise ProjectError(f"there is no chunk {name}, neither as a file nor in {store.uri}; check --chunk.") from error
+        raise ProjectError(
+            f"there is no chunk {name}, neither as a file nor in {store.uri}; check --chunk."
+        ) from error
     return Chunk.from_bytes(data, name)
 
 

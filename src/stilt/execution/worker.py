@@ -283,7 +283,9 @@ class _Attempt:
                     self._tables[is_error] = Trajectories.from_parquet(self.store.read(key))
                 except FootprintError as error:
                     where = self.store.local_path(key)
-                    raise FootprintError(f"{where} is damaged ({error}); delete it to have it made again.") from error
+                    raise FootprintError(
+                        f"{where} is damaged ({error}); delete it to have it made again."
+                    ) from error
                 self.lines.append("particles read from the stored trajectory")
             self._columns[is_error] = ParticleColumns.prepare(self._tables[is_error])
         return self._columns[is_error]
@@ -357,8 +359,8 @@ class _Attempt:
     def _write_log(self, outcome: str, said: tuple[str, ...]) -> None:
         spent = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in self.timings.items())
         text = [
-            f"stilt {__version__}: {self.task.sim_id} at {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC, "
-            f"process {os.getpid()}",
+            f"stilt {__version__}: {self.task.sim_id} at "
+            f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC, process {os.getpid()}",
             *self.lines,
             *(f"warning: {line}" for line in said),
             f"made: {' '.join(self.made) or 'nothing'}",
@@ -406,8 +408,8 @@ def died(task: Task, store: Store, engine: str) -> SimulationResult:
         Transport engine.
     """
     message = (
-        f"the worker process died while running {task.sim_id}, and again when it ran alone; it may have run out of "
-        "memory (try fewer particles or workers) or been killed."
+        f"the worker process died while running {task.sim_id}, and again when it ran alone; "
+        "it may have run out of memory (try fewer particles or workers) or been killed."
     )
     with contextlib.suppress(StoreError):
         record_failure(store, task.sim_id, reason=FailureReason.WORKER_DIED, message=message, engine=engine)

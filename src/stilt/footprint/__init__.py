@@ -11,10 +11,10 @@ From particles to footprints.
 
 from __future__ import annotations
 
-from stilt.footprint.calculate import calc_footprint
+from stilt.footprint.calculate import calc_footprint, warm_up
 from stilt.footprint.empties import EmptyReason
 from stilt.footprint.near_field import correct_near_field
 from stilt.footprint.particles import ParticleColumns
 from stilt.footprint.product import Footprint
 
-__all__ = ["EmptyReason", "Footprint", "ParticleColumns", "calc_footprint", "correct_near_field"]
+__all__ = ["EmptyReason", "Footprint", "ParticleColumns", "calc_footprint", "correct_near_field", "warm_up"]

@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stilt.spatial import Grid
+from stilt.spatial import Grid, crs_of
 
 if TYPE_CHECKING:
     import pyproj
@@ -104,14 +104,8 @@ class GridAxes:
         """Return positions in units of the grid; not finite where the projection has no answer."""
         if self.grid.is_longlat:
             return lon, lat
-        x, y = self._transformer.transform(lon, lat)
+        x, y = _transformer(self.grid.projection).transform(lon, lat)
         return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-
-    @cached_property
-    def _transformer(self) -> pyproj.Transformer:
-        import pyproj
-
-        return pyproj.Transformer.from_crs("EPSG:4326", self.grid.crs(), always_xy=True)
 
     def x_centers(self) -> FloatArray:
         """Return the cell centres from west to east, shape (nx,)."""
@@ -120,6 +114,14 @@ class GridAxes:
     def y_centers(self) -> FloatArray:
         """Return the cell centres from south to north, shape (ny,)."""
         return np.round(self.grid.y_centers(), 10)
+
+
+@lru_cache(maxsize=16)
+def _transformer(projection: str) -> pyproj.Transformer:
+    # making one costs as much as using it on ten thousand positions
+    import pyproj
+
+    return pyproj.Transformer.from_crs("EPSG:4326", crs_of(projection), always_xy=True)
 
 
 def _warn_of_cut_cells(grid: Grid) -> None:

@@ -9,14 +9,14 @@ and 100 minutes). Each of the three windows keeps its total influence.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stilt.footprint.axes import GridAxes
-from stilt.footprint.particles import ParticleColumns
+from stilt.footprint.particles import ParticleColumns, frozen
 from stilt.kernels.densify import count_dense_rows, fill_dense_rows, median_steps
+from stilt.kernels.raster import order_by_group
 
 FloatArray = NDArray[np.float64]
 
@@ -32,7 +32,9 @@ def target_times() -> FloatArray:
     return np.concatenate([np.arange(101) * 0.1, 10.2 + np.arange(50) * 0.2, 20.5 + np.arange(160) * 0.5])
 
 
-def typical_step(columns: ParticleColumns, axes: GridAxes) -> tuple[float, float]:
+def typical_step(
+    columns: ParticleColumns, axes: GridAxes, x: FloatArray | None = None, y: FloatArray | None = None
+) -> tuple[float, float]:
     """
     Return how far particles typically move between two early rows.
 
@@ -42,6 +44,8 @@ def typical_step(columns: ParticleColumns, axes: GridAxes) -> tuple[float, float
         Particles, longitudes counted as the grid does.
     axes : GridAxes
         Where the cells lie.
+    x, y : ndarray, shape (n_rows,), optional
+        Position [units of the grid], where it is known already.
 
     Returns
     -------
@@ -50,24 +54,22 @@ def typical_step(columns: ParticleColumns, axes: GridAxes) -> tuple[float, float
         has two early rows. For projected grids the steps are projected: degrees would never exceed
         a cell size in metres.
     """
-    is_early = np.abs(columns.time) < EARLY_MINUTES
-    if not is_early.any():
+    if x is None or y is None:
+        x, y = axes.project(columns.lon, columns.lat)
+    early = np.flatnonzero(np.abs(columns.time) < EARLY_MINUTES)
+    if early.size == 0:
         return math.nan, math.nan
-    if axes.grid.is_longlat:
-        x, y = columns.lon, columns.lat
-    else:
-        x = np.full(columns.time.size, np.nan)
-        y = np.full(columns.time.size, np.nan)
-        x[is_early], y[is_early] = axes.project(columns.lon[is_early], columns.lat[is_early])
-        is_early &= np.isfinite(x) & np.isfinite(y)
-    steps = median_steps(columns.offsets, x, y, is_early, axes.grid.is_longlat)
+    offsets, order = order_by_group(frozen(columns.slot[early]), columns.n_particles)
+    steps = median_steps(offsets, early[order], frozen(x), frozen(y), axes.grid.is_longlat)
     steps = steps[~np.isnan(steps[:, 0])]
     if steps.shape[0] == 0:
         return math.nan, math.nan
     return float(np.median(steps[:, 0])), float(np.median(steps[:, 1]))
 
 
-def densify(columns: ParticleColumns, axes: GridAxes) -> ParticleColumns:
+def densify(
+    columns: ParticleColumns, axes: GridAxes, x: FloatArray | None = None, y: FloatArray | None = None
+) -> ParticleColumns:
     """
     Add rows in the first 100 minutes when particles cross more than a cell between two rows.
 
@@ -77,35 +79,42 @@ def densify(columns: ParticleColumns, axes: GridAxes) -> ParticleColumns:
         Particles, longitudes counted as the grid does.
     axes : GridAxes
         Where the cells lie.
+    x, y : ndarray, shape (n_rows,), optional
+        Position [units of the grid], where it is known already.
 
     Returns
     -------
     ParticleColumns
-        The same object when nothing had to be done.
+        The same object when nothing had to be done. Otherwise rows no longer belong to rows of the table.
     """
-    dx, dy = typical_step(columns, axes)
+    if x is None or y is None:
+        x, y = axes.project(columns.lon, columns.lat)
+    dx, dy = typical_step(columns, axes, x, y)
     if not (dx > axes.grid.xres or dy > axes.grid.yres):
         return columns
-    elapsed = columns.elapsed
+    starts, order = columns.by_particle
+    elapsed = columns.elapsed[order]
+    lon, lat, foot = columns.lon[order], columns.lat[order], columns.foot[order]
     targets = target_times()
-    offsets = count_dense_rows(columns.offsets, elapsed, targets)
+    offsets = count_dense_rows(starts, elapsed, targets)
     rows = np.empty((4, offsets[-1]))
-    fill_dense_rows(
-        columns.offsets, elapsed, columns.sign, targets, offsets, columns.lon, columns.lat, columns.foot, rows
-    )
+    fill_dense_rows(starts, elapsed, columns.sign, targets, offsets, lon, lat, foot, rows)
+    slot = np.repeat(np.arange(columns.n_particles, dtype=np.int32), np.diff(offsets))
     # a row at the end of a path whose influence is unknown cannot be bridged and is dropped
     known = ~np.isnan(rows[3])
     if not known.all():
-        kept = np.concatenate([[0], np.cumsum(known)])
-        offsets, rows = kept[offsets], rows[:, known]
-    _restore_totals(elapsed, columns.foot, rows[0], rows[3])
-    return replace(
-        columns,
-        offsets=offsets,
-        time=columns.sign * np.round(rows[0], 1),
-        lon=axes.map_longitude(rows[1]),
-        lat=rows[2],
-        foot=rows[3],
+        slot, rows = slot[known], rows[:, known]
+    _restore_totals(elapsed, foot, rows[0], rows[3])
+    return ParticleColumns.arrange(
+        slot,
+        columns.sign * np.round(rows[0], 1),
+        axes.map_longitude(rows[1]),
+        rows[2],
+        rows[3],
+        n_particles=columns.n_particles,
+        receptor=columns.receptor,
+        provenance=columns.provenance,
+        sign=columns.sign,
     )
 
 

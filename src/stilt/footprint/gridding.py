@@ -8,20 +8,33 @@ each row, and the stamping of all of it on the layers of the map.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stilt.errors import FootprintError
 from stilt.footprint.axes import GridAxes
 from stilt.footprint.densify import densify
-from stilt.footprint.particles import ParticleColumns
-from stilt.kernels.raster import OUTSIDE, assign_cells, match_ascending, order_by_group
+from stilt.footprint.layers import INTEGRATED, Layers
+from stilt.footprint.particles import ParticleColumns, frozen
+from stilt.kernels.raster import survey_rows
 from stilt.kernels.smoothing import cloud_moments, stamp_ages
 
 FloatArray = NDArray[np.float64]
+Smoothing = Literal["rstilt", "consistent"]
 
 POLAR_LATITUDE = 89.0
 """Latitude beyond which the widening of the bandwidth with 1 / cos(latitude) stops [degrees]."""
+
+KM_PER_DEGREE = 6371.0 * np.pi / 180.0
+"""Length of a degree of latitude on a sphere of 6371 km [km]."""
+
+COEFFICIENT = 0.06
+"""Factor of the bandwidth [degrees^(1/2)], Lin et al. (2003) and STILT-R."""
+
+COEFFICIENT_KM = COEFFICIENT * np.sqrt(KM_PER_DEGREE)
+"""The same factor where lengths are kilometres [km^(1/2)], so that both agree at the equator: 0.633."""
 
 _WORK_PER_CALL = 1e9
 """Additions one kernel call may take, so that signals and time limits are seen within a second."""
@@ -36,26 +49,27 @@ class GriddedParticles:
     ----------
     values : ndarray of float64, shape (n_layers, ny, nx)
         Footprint [ppm m2 s umol-1]; no layers when nothing reaches the map.
-    first_hour : int
-        Hour from the receptor time in which the first layer starts; layers are consecutive hours.
-    hours : tuple of int
-        First and last hour with influence; differs from the layers when they are integrated.
+    first : int
+        Hour from the origin, or time bin, of the first layer; layers are consecutive.
+    used : tuple of int
+        First and last layer with influence; for an integrated footprint hours from the receptor time.
     fractions : dict of float
         Share of the rows that count: ``inside`` the grid, with ``surface_influence``, ``both``.
     """
 
     values: FloatArray
-    first_hour: int
-    hours: tuple[int, int]
+    first: int
+    used: tuple[int, int]
     fractions: dict[str, float]
 
 
 def grid_particles(
     columns: ParticleColumns,
     axes: GridAxes,
+    layers: Layers,
     *,
     smooth_factor: float = 1.0,
-    time_integrate: bool = False,
+    smoothing: Smoothing = "rstilt",
     interpolate_early: bool = True,
 ) -> GriddedParticles:
     """
@@ -67,10 +81,12 @@ def grid_particles(
         Sorted particles.
     axes : GridAxes
         Where the cells lie.
+    layers : Layers
+        How time becomes layers.
     smooth_factor : float
         Multiplies the bandwidth; 0 puts each row into one cell.
-    time_integrate : bool
-        One layer for the whole run instead of one per hour.
+    smoothing : {"rstilt", "consistent"}
+        How the bandwidth is computed; see :func:`bandwidth` and :func:`consistent_bandwidth`.
     interpolate_early : bool
         Add rows in the first minutes where particles outrun the cells.
 
@@ -78,83 +94,165 @@ def grid_particles(
     -------
     GriddedParticles
     """
-    nothing = GriddedParticles(np.zeros((0, axes.ny, axes.nx)), 0, (0, 0), {})
+    nothing = np.zeros((0, axes.ny, axes.nx))
     if len(columns) == 0:
-        return nothing
+        return GriddedParticles(nothing, 0, (0, 0), {})
     lon = axes.map_longitude(columns.lon)
     if lon is not columns.lon:
-        columns = replace(columns, lon=lon)
-    if interpolate_early:
-        columns = densify(columns, axes)
+        columns = replace(columns, lon=frozen(lon))
     x, y = axes.project(columns.lon, columns.lat)
-    ages, age_of_row = row_ages(columns)
-    placed = np.isfinite(x) & np.isfinite(y) if not axes.grid.is_longlat else None
-    if placed is not None and not placed.all():
-        age_of_row = np.where(placed, age_of_row, -1)
-    offsets, order = order_by_group(age_of_row, ages.size)
-    moments = cloud_moments(offsets, order, x, y, columns.lat, axes.is_cyclic)
-    sigma = bandwidth(ages, moments, smooth_factor, widen_with_latitude=axes.grid.is_longlat)
-    cells = locate_rows(x, y, columns.foot, axes, float(sigma.max()))
-    hour = np.floor(columns.time / 60.0).astype(np.int32)
-    reach = _reaching(cells, sigma, age_of_row, axes)
-    fractions = _fractions(x, y, columns.foot, axes)
-    if not reach.any():
-        return GriddedParticles(nothing.values, 0, (0, 0), fractions)
-    hours = int(hour[reach].min()), int(hour[reach].max())
-    first_hour = 0 if time_integrate else hours[0]
-    layer = np.zeros_like(hour) if time_integrate else hour - first_hour
-    cells[0, ~reach] = OUTSIDE
-    values = np.zeros((1 if time_integrate else hours[1] - hours[0] + 1, axes.ny, axes.nx))
+    if interpolate_early:
+        dense = densify(columns, axes, x, y)
+        if dense is not columns:
+            columns = dense
+            x, y = axes.project(columns.lon, columns.lat)
+    x, y = frozen(x), frozen(y)
+    if smoothing == "rstilt":
+        sigma = _parity_bandwidths(columns, axes, x, y, smooth_factor)
+    elif smoothing == "consistent":
+        sigma = consistent_bandwidth(columns, axes, smooth_factor)
+    else:
+        raise FootprintError(f"smoothing = {smoothing!r} is unknown; use rstilt or consistent.")
     size = (axes.grid.xres, axes.grid.yres)
-    work = _work(offsets, sigma, axes)
-    first = 0
-    while first < ages.size:
-        last = int(np.searchsorted(work, (work[first - 1] if first else 0.0) + _WORK_PER_CALL)) + 1
-        last = min(max(last, first + 1), ages.size)
+    half_widths = (3.0 * sigma / np.array([size]).T).astype(np.int64)
+    frame = _frame(axes, half_widths.max(axis=1))
+    extent = (axes.west, axes.east, axes.south, axes.north)
+    # hours of an integrated footprint are looked for too, since its file says from when to when it counts
+    asked = layers.for_kernel
+    listed = (1, 0.0, asked[2]) if layers.mode == INTEGRATED else asked
+    first, last, reaching, *counts = survey_rows(
+        columns.offsets,
+        columns.time,
+        x,
+        y,
+        columns.foot,
+        half_widths,
+        frame,
+        listed,
+        (axes.nx, axes.ny),
+        extent,
+        axes.is_cyclic,
+    )
+    names = ("inside", "surface_influence", "both")
+    fractions = {name: count / len(columns) for name, count in zip(names, counts, strict=True)}
+    if reaching == 0:
+        return GriddedParticles(nothing, 0, (0, 0), fractions)
+    start, n_layers = layers.span(first, last)
+    values = np.zeros((n_layers, axes.ny, axes.nx))
+    work = _work(columns.offsets, half_widths, axes)
+    done = 0
+    while done < columns.ages.size:
+        end = int(np.searchsorted(work, (work[done - 1] if done else 0.0) + _WORK_PER_CALL)) + 1
+        end = min(max(end, done + 1), columns.ages.size)
         stamp_ages(
-            first, last, offsets, order, layer, cells, columns.foot, sigma, size, axes.is_cyclic, values
+            done,
+            end,
+            columns.offsets,
+            columns.time,
+            x,
+            y,
+            columns.foot,
+            sigma,
+            frame,
+            asked,
+            start,
+            axes.is_cyclic,
+            values,
         )
-        first = last
+        done = end
     values /= columns.n_particles
-    return GriddedParticles(values, first_hour, hours, fractions)
+    return GriddedParticles(values, start, (first, last), fractions)
 
 
-def row_ages(columns: ParticleColumns) -> tuple[FloatArray, NDArray[np.int32]]:
-    """
-    Return the time since the first row of each particle, as a list of distinct ages and an index into it.
+def _parity_bandwidths(
+    columns: ParticleColumns, axes: GridAxes, x: FloatArray, y: FloatArray, smooth_factor: float
+) -> FloatArray:
+    """Return the bandwidth of STILT-R at each age, the same in x and y."""
+    moments = cloud_moments(columns.offsets, x, y, columns.lat, axes.is_cyclic)
+    spread = np.stack([moments[:, 0] + moments[:, 1], moments[:, 2]], axis=1)
+    # of two equally near ages the smaller signed one counts, which backward in time is the older
+    direction = slice(None, None, columns.sign)
+    signed = columns.sign * columns.ages[direction]
+    sigma = bandwidth(signed, spread[direction], smooth_factor, widen_with_latitude=axes.grid.is_longlat)
+    return np.stack([sigma[direction]] * 2)
 
-    Aligns particles released at different minutes.
+
+def consistent_bandwidth(columns: ParticleColumns, axes: GridAxes, smooth_factor: float) -> FloatArray:
+    r"""
+    Return the bandwidth of the kernel computed in kilometres, in units of each axis of the grid.
 
     Parameters
     ----------
     columns : ParticleColumns
         Sorted particles.
+    axes : GridAxes
+        Where the cells lie.
+    smooth_factor : float
+        Multiplies the bandwidth.
 
     Returns
     -------
-    ages : ndarray, shape (n_ages,)
-        Distinct ages with the sign of the run [min], ascending.
-    index : ndarray of int32, shape (n_rows,)
-        Age of each row.
+    ndarray, shape (2, n_ages)
+        Bandwidth in x and y [units of the grid].
+
+    Notes
+    -----
+    .. math:: \sigma_{km} = s \cdot 0.633 \, V_{km}^{1/4} (|t| / 1440)^{1/2}
+
+    with V the summed variances of the eastward and northward distances from the mean position. The kernel is
+    a circle on the ground: on a grid in degrees it is wider in longitude by one over the cosine of the mean
+    latitude (of 89 degrees beyond that); on a projected grid the local scale of the projection at the mean
+    position turns kilometres into its units. So the footprint on a map does not depend on the projection.
     """
-    starts = columns.offsets[:-1]
-    counts = np.diff(columns.offsets)
-    held = counts > 0
-    first_time = np.abs(columns.time[starts[held]])
-    if (first_time == first_time[0]).all():
-        age = columns.time - columns.sign * first_time[0]
+    moments = cloud_moments(columns.offsets, columns.lon, columns.lat, columns.lat, True)
+    shrink = np.cos(np.radians(np.minimum(np.abs(moments[:, 2]), POLAR_LATITUDE)))
+    variance = KM_PER_DEGREE**2 * (moments[:, 0] * shrink**2 + moments[:, 1])
+    sigma = smooth_factor * COEFFICIENT_KM * variance**0.25 * np.sqrt(columns.ages / 1440.0)
+    if axes.grid.is_longlat:
+        both = np.stack([sigma / (KM_PER_DEGREE * shrink), sigma / KM_PER_DEGREE])
     else:
-        age = columns.time - columns.sign * np.repeat(first_time, counts[held])
-    # the particle with most rows usually has every age there is
-    longest = int(counts.argmax())
-    known = np.sort(age[starts[longest] : starts[longest] + counts[longest]])
-    known = known[np.concatenate([[True], known[1:] != known[:-1]])]
-    index = np.empty(age.size, dtype=np.int32)
-    ascending = known if columns.sign > 0 else -known[::-1]
-    if not match_ascending(columns.offsets, age if columns.sign > 0 else -age, ascending, index):
-        known, inverse = np.unique(age, return_inverse=True)
-        return known, inverse.astype(np.int32)
-    return known, index if columns.sign > 0 else (known.size - 1 - index).astype(np.int32)
+        scale = local_scale(axes, moments[:, 3], np.clip(moments[:, 2], -POLAR_LATITUDE, POLAR_LATITUDE))
+        both = sigma * scale
+    known = np.flatnonzero(np.isfinite(both).all(axis=0))
+    if known.size == 0:
+        return np.zeros_like(both)
+    return both[:, known[_nearest(columns.ages[known], columns.ages)]]
+
+
+def local_scale(axes: GridAxes, lon: FloatArray, lat: FloatArray) -> FloatArray:
+    """
+    Return how far a circle of one kilometre radius reaches along each axis of a projection.
+
+    Parameters
+    ----------
+    axes : GridAxes
+        Knows the projection.
+    lon, lat : ndarray, shape (n,)
+        Where [degrees]; may be NaN.
+
+    Returns
+    -------
+    ndarray, shape (2, n)
+        Reach in x and y [units of the projection per km]; NaN where the projection has no answer.
+    """
+    step = 0.01
+    east = step / np.cos(np.radians(lat))
+    ends = [axes.project(lon + dx, lat + dy) for dx, dy in ((east, 0), (-east, 0), (0, step), (0, -step))]
+    with np.errstate(invalid="ignore"):
+        reach = [
+            np.hypot(ends[0][k] - ends[1][k], ends[2][k] - ends[3][k]) / (2.0 * step * KM_PER_DEGREE)
+            for k in (0, 1)
+        ]
+    out = np.stack(reach)
+    out[~np.isfinite(out)] = np.nan
+    return out
+
+
+def _nearest(known: FloatArray, wanted: FloatArray) -> NDArray[np.intp]:
+    """Return the index of the nearest known value (the smaller of two equally near); both ascend."""
+    right = np.searchsorted(known, wanted).clip(max=known.size - 1)
+    left = np.maximum(right - 1, 0)
+    return np.where(np.abs(wanted - known[left]) <= np.abs(wanted - known[right]), left, right)
 
 
 def bandwidth(
@@ -191,77 +289,30 @@ def bandwidth(
     known = np.flatnonzero(~np.isnan(moments[:, 0]))
     if known.size == 0:
         return np.zeros(ages.size)
-    sigma = smooth_factor * 0.06 * moments[known, 0] ** 0.25 * np.sqrt(np.abs(ages[known]) / 1440.0)
+    sigma = smooth_factor * COEFFICIENT * moments[known, 0] ** 0.25 * np.sqrt(np.abs(ages[known]) / 1440.0)
     if widen_with_latitude:
         sigma = sigma / np.cos(np.radians(np.minimum(np.abs(moments[known, 1]), POLAR_LATITUDE)))
-    if known.size == ages.size:
-        return sigma
-    right = np.searchsorted(known, np.arange(ages.size)).clip(max=known.size - 1)
-    left = np.maximum(right - 1, 0)
-    is_left = np.abs(ages - ages[known[left]]) <= np.abs(ages - ages[known[right]])
-    return np.where(is_left, sigma[left], sigma[right])
+    return sigma if known.size == ages.size else sigma[_nearest(ages[known], ages)]
 
 
-def locate_rows(
-    x: FloatArray, y: FloatArray, foot: FloatArray, axes: GridAxes, widest: float
-) -> NDArray[np.int32]:
+def _frame(axes: GridAxes, widest: NDArray[np.int64]) -> tuple[Any, ...]:
     """
-    Return the cell of each row that may contribute.
+    Return where rows may lie and where cells begin, as the kernels want it.
 
-    Parameters
-    ----------
-    x, y : ndarray, shape (n_rows,)
-        Position [units of the grid].
-    foot : ndarray, shape (n_rows,)
-        Surface influence.
-    axes : GridAxes
-        Where the cells lie.
-    widest : float
-        Largest bandwidth [units of the grid]. Cell edges are counted from the margin the widest kernel
-        needs, as in STILT-R, because that decides on which side of an edge a row falls in the last bit.
-
-    Returns
-    -------
-    ndarray of int32, shape (2, n_rows)
-        Cell (x, y) from the first cell of the grid.
+    Cell edges are counted from the margin the widest kernel needs, as in STILT-R, because that decides on
+    which side of an edge a row falls in the last bit.
     """
     xres, yres = axes.grid.xres, axes.grid.yres
-    hx, hy = int(3.0 * widest / xres), int(3.0 * widest / yres)
+    hx, hy = int(widest[0]), int(widest[1])
     pad = (2 * hx + 1, 2 * hy + 1)
     low = (axes.west - hx * xres, axes.south - hy * yres)
     high = (axes.east + hx * xres, axes.north + hy * yres)
     start = (axes.west - pad[0] * xres, axes.south - pad[1] * yres)
-    cells = np.empty((2, x.size), dtype=np.int32)
-    assign_cells(x, y, foot, low, high, start, (xres, yres), pad, cells)
-    return cells
+    return low, high, start, (xres, yres), pad
 
 
-def _reaching(
-    cells: NDArray[np.int32], sigma: FloatArray, age_of_row: NDArray[np.int32], axes: GridAxes
-) -> NDArray[np.bool_]:
-    """Tell which rows put something on the map."""
-    hx = (3.0 * sigma / axes.grid.xres).astype(np.int32)[age_of_row]
-    hy = (3.0 * sigma / axes.grid.yres).astype(np.int32)[age_of_row]
-    ix, iy = cells
-    reach = (ix != OUTSIDE) & (age_of_row >= 0) & (iy >= -hy) & (iy < axes.ny + hy)
-    if not axes.is_cyclic:
-        reach &= (ix >= -hx) & (ix < axes.nx + hx)
-    return reach
-
-
-def _work(offsets: NDArray[np.int64], sigma: FloatArray, axes: GridAxes) -> FloatArray:
+def _work(offsets: NDArray[np.int64], half_widths: NDArray[np.int64], axes: GridAxes) -> FloatArray:
     """Return the additions needed up to each age, at most."""
-    kx = np.minimum(2.0 * np.floor(3.0 * sigma / axes.grid.xres) + 1.0, axes.nx)
-    ky = np.minimum(2.0 * np.floor(3.0 * sigma / axes.grid.yres) + 1.0, axes.ny)
+    kx = np.minimum(2.0 * half_widths[0] + 1.0, axes.nx)
+    ky = np.minimum(2.0 * half_widths[1] + 1.0, axes.ny)
     return np.cumsum(np.diff(offsets) * kx * ky)
-
-
-def _fractions(x: FloatArray, y: FloatArray, foot: FloatArray, axes: GridAxes) -> dict[str, float]:
-    """Return which shares of the rows lie inside the grid, have influence, and both."""
-    inside = (x >= axes.west) & (x < axes.east) & (y >= axes.south) & (y < axes.north)
-    influence = foot > 0.0
-    return {
-        "inside": float(inside.mean()),
-        "surface_influence": float(influence.mean()),
-        "both": float((inside & influence).mean()),
-    }

@@ -8,7 +8,7 @@ without harm: the original influence is kept in ``foot_no_hnf_dilution``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from stilt.receptors import Receptor
 from stilt.trajectory import Trajectories
 
 FloatArray = NDArray[np.float64]
+Mode = Literal["rstilt", "taylor"]
 Particles = TypeVar("Particles", Trajectories, pd.DataFrame)
 
 ORIGINAL = "foot_no_hnf_dilution"
@@ -29,7 +30,11 @@ ORIGINAL = "foot_no_hnf_dilution"
 
 
 def correct_near_field(
-    trajectories: Particles, veght: float = 0.5, *, receptor: Receptor | None = None
+    trajectories: Particles,
+    veght: float = 0.5,
+    *,
+    mode: Mode = "rstilt",
+    receptor: Receptor | None = None,
 ) -> Particles:
     """
     Dilute the surface influence near the receptor into the plume instead of half the mixed layer.
@@ -42,6 +47,8 @@ def correct_near_field(
         needs ``receptor`` unless it has ``xhgt`` above ground.
     veght : float
         Depth surface fluxes are mixed into: a fraction of the mixed layer up to 1, metres above 1.
+    mode : {"rstilt", "taylor"}
+        How the plume grows: summed over the steps as STILT-R does, or by Taylor's formula.
     receptor : Receptor, optional
         Where the particles were released; trajectories know theirs.
 
@@ -55,6 +62,8 @@ def correct_near_field(
         raise FootprintError(
             f"veght = {veght} is no depth; give a fraction of the mixed layer or metres above 1."
         )
+    if mode not in ("rstilt", "taylor"):
+        raise FootprintError(f"hnf_mode = {mode!r} is unknown; use rstilt or taylor.")
     if isinstance(trajectories, Trajectories):
         table = trajectories.data
         receptor = trajectories.receptor if receptor is None else receptor
@@ -67,6 +76,7 @@ def correct_near_field(
         column(table, source),
         release_height(table, receptor),
         veght,
+        mode,
     )
     dtype = original.dtype if original.dtype in (np.float32, np.float64) else np.dtype(np.float64)
     changed = table.assign(foot=corrected.astype(dtype, copy=False), **{ORIGINAL: original.to_numpy()})
@@ -76,7 +86,11 @@ def correct_near_field(
 
 
 def near_field_influence(
-    columns: Mapping[str, FloatArray], foot: FloatArray, release: FloatArray, veght: float
+    columns: Mapping[str, FloatArray],
+    foot: FloatArray,
+    release: FloatArray,
+    veght: float,
+    mode: Mode = "rstilt",
 ) -> FloatArray:
     """
     Return the corrected influence of each row, in the order of the rows.
@@ -90,7 +104,7 @@ def near_field_influence(
         Influence to correct [ppm / (umol m-2 s-1)].
     release : ndarray, shape (n_rows,)
         Release height of the row's particle [m AGL].
-    veght : float
+    veght, mode
         As in :func:`correct_near_field`.
 
     Returns
@@ -110,6 +124,7 @@ def near_field_influence(
         columns["mlht"],
         release,
         veght,
+        mode == "taylor",
         np.asarray(foot, dtype=np.float64),
         out,
     )

@@ -9,7 +9,8 @@ The NetCDF file of a footprint: CF-1.8, written and read in memory.
     lat, lon / y, x        cell centres; *_bnds the cell edges
     crs                    grid mapping, with the projection as WKT
     global attributes      Conventions name receptor projection xmin xmax ymin ymax xres yres smooth_factor
-                           time_integrate transforms settings_hash stilt_version engine time_created
+                           time_integrate smoothing align time_bins transforms settings_hash stilt_version
+                           engine time_created
 
 Files are made as bytes, so that a store can write them as one atomic object. Equal footprints
 give equal files but for ``time_created``, ``history`` and the time HDF5 stamps on its root group.
@@ -18,9 +19,9 @@ give equal files but for ``time_created``, ``history`` and the time HDF5 stamps 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import netCDF4
@@ -35,6 +36,9 @@ GRID_KEYS = ("xmin", "xmax", "ymin", "ymax", "xres", "yres", "projection")
 """Fields of a grid, as global attributes and in markers."""
 
 LONG_NAME = "sensitivity of the mole fraction at the receptor to the surface flux in the cell"
+
+# HDF5 is not safe under threads, and netCDF4 lets go of the GIL
+_ONE_AT_A_TIME = threading.Lock()
 
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "s")
 _TIME_UNITS = "seconds since 1970-01-01 00:00:00"
@@ -65,7 +69,7 @@ class FileContent:
 
 
 def write(
-    data: xr.DataArray, grid: Grid, *, time_range: tuple[datetime, datetime], attributes: Mapping[str, Any]
+    data: xr.DataArray, grid: Grid, *, intervals: np.ndarray, attributes: Mapping[str, Any]
 ) -> bytes:
     """
     Write a footprint.
@@ -76,8 +80,8 @@ def write(
         ``(time, lat, lon)`` or ``(time, y, x)``.
     grid : Grid
         Its grid.
-    time_range : tuple of two datetimes
-        Start of the first and end of the last hour with influence [UTC].
+    intervals : ndarray of datetime64, shape (n_layers, 2)
+        Start and end of each layer [UTC].
     attributes : mapping
         Global attributes beside those of the grid.
 
@@ -85,10 +89,15 @@ def write(
     -------
     bytes
     """
+    with _ONE_AT_A_TIME:
+        return _write(data, grid, intervals, attributes)
+
+
+def _write(data: xr.DataArray, grid: Grid, intervals: np.ndarray, attributes: Mapping[str, Any]) -> bytes:
     # a file in memory gives its bytes when closed, so it cannot be a context manager
     file = netCDF4.Dataset("footprint.nc", "w", format="NETCDF4", memory=1)
     try:
-        _fill(file, data, grid, time_range, attributes)
+        _fill(file, data, grid, intervals, attributes)
     except BaseException:
         file.close()
         raise
@@ -108,6 +117,11 @@ def read(source: str | os.PathLike[str] | bytes) -> FileContent:
     -------
     FileContent
     """
+    with _ONE_AT_A_TIME:
+        return _read(source)
+
+
+def _read(source: str | os.PathLike[str] | bytes) -> FileContent:
     where = "the bytes given" if isinstance(source, bytes) else os.fspath(source)
     try:
         if isinstance(source, bytes):
@@ -154,7 +168,7 @@ def _fill(
     file: netCDF4.Dataset,
     data: xr.DataArray,
     grid: Grid,
-    time_range: tuple[datetime, datetime],
+    intervals: np.ndarray,
     attributes: Mapping[str, Any],
 ) -> None:
     """Put a footprint into an open file."""
@@ -167,10 +181,10 @@ def _fill(
     file.createDimension("nv", 2)
 
     seconds = _seconds(data["time"].to_numpy())
-    edges = np.stack([seconds, seconds + 3600.0], axis=1)
-    if attributes["time_integrate"]:
-        edges[0] = _seconds(np.array(time_range, dtype="datetime64[s]"))
+    edges = _seconds(intervals)
     time = {"standard_name": "time", "long_name": "start of the hour of influence", "axis": "T"}
+    if attributes["time_bins"] != "null":
+        time["long_name"] = "start of the interval of influence"
     if attributes["time_integrate"]:
         time["long_name"] = "receptor time"
     time |= {"units": _TIME_UNITS, "calendar": "standard"}

@@ -2,20 +2,28 @@
 The five columns a footprint is made of, sorted once and shared by all footprints of a trajectory.
 
 Several named footprints of one simulation need the same rows in the same order;
-:class:`ParticleColumns` does the loading and the sorting for all of them.
+:class:`ParticleColumns` does the loading and the sorting for all of them. Rows are kept by age, because
+bandwidths belong to ages, and because engines write them that way: their tables need no sorting at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stilt.errors import FootprintError
-from stilt.kernels.raster import is_ascending, order_by_group
+from stilt.kernels.raster import (
+    common_steps,
+    fill_numbers,
+    is_ascending,
+    match_ascending,
+    order_by_group,
+)
 from stilt.receptors import Receptor
 from stilt.trajectory import REQUIRED_COLUMNS, Trajectories
 
@@ -25,12 +33,19 @@ FloatArray = NDArray[np.float64]
 @dataclass(frozen=True, eq=False)
 class ParticleColumns:
     """
-    Particle rows by particle and by time since release, in float64.
+    Particle rows by age and particle, in float64.
+
+    The age of a row is the time since the first row of its particle, which aligns particles released at
+    different minutes.
 
     Attributes
     ----------
-    offsets : ndarray of int64, shape (n + 1,)
-        Where each particle begins.
+    ages : ndarray, shape (n_ages,)
+        Distinct ages [min], ascending from 0.
+    offsets : ndarray of int64, shape (n_ages + 1,)
+        Where each age begins.
+    slot : ndarray of int32, shape (n_rows,)
+        Number of the row's particle, from 0.
     time : ndarray, shape (n_rows,)
         Minutes from the receptor time, negative backward.
     lon, lat : ndarray, shape (n_rows,)
@@ -45,9 +60,20 @@ class ParticleColumns:
         Whose particles these are.
     provenance : dict
         ``engine``, ``version`` and whether it is an error run, where known.
+    table : DataFrame or mapping, optional
+        What the columns were taken from, for transforms that need other columns.
+    order : ndarray of int64, optional
+        Row of the table that each row came from; none where they are the same.
+
+    Notes
+    -----
+    Arrays are read-only, those of the table itself where their type allows: every kernel is then compiled
+    for read-only arrays alone, which is what pandas hands out.
     """
 
+    ages: FloatArray
     offsets: NDArray[np.int64]
+    slot: NDArray[np.int32]
     time: FloatArray
     lon: FloatArray
     lat: FloatArray
@@ -56,6 +82,8 @@ class ParticleColumns:
     sign: int
     receptor: Receptor | None
     provenance: Mapping[str, Any]
+    table: Any = None
+    order: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Count rows."""
@@ -65,6 +93,12 @@ class ParticleColumns:
     def elapsed(self) -> FloatArray:
         """Minutes since the receptor time, positive in both directions."""
         return self.sign * self.time
+
+    @cached_property
+    def by_particle(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where each particle begins, and rows by particle and time since release."""
+        offsets, order = order_by_group(self.slot, self.n_particles)
+        return offsets, order
 
     @classmethod
     def prepare(cls, particles: Any, receptor: Receptor | None = None) -> ParticleColumns:
@@ -94,39 +128,139 @@ class ParticleColumns:
                 "version": particles.version,
                 "is_error": particles.is_error,
             }
-        columns = {name: column(table, name) for name in REQUIRED_COLUMNS}
+        columns = {name: column(table, name, keep_integers=name == "indx") for name in REQUIRED_COLUMNS}
         if len({values.shape for values in columns.values()}) != 1:
             lengths = ", ".join(f"{name} {values.size}" for name, values in columns.items())
             raise FootprintError(f"the particle columns differ in length: {lengths}.")
-        indx, time, lon, lat, foot = (columns[name] for name in ("indx", "time", "long", "lati", "foot"))
-        slot, n_particles = number_particles(indx)
-        usable = np.isfinite(time)
-        usable &= np.isfinite(lon)
-        usable &= np.isfinite(lat)
-        if not usable.all():
-            slot = np.where(usable, slot, -1)
-        sign = _direction(time[usable] if not usable.all() else time)
-        offsets, order = order_by_group(slot, n_particles)
-        elapsed = sign * time
-        if not is_ascending(offsets, order, elapsed):
-            order = order[np.lexsort((elapsed[order], slot[order]))]
-        if order.size == time.size and (order[1:] > order[:-1]).all():
-            order = slice(None)  # already as wanted
+        slot, n_particles = number_particles(columns["indx"])
+        return cls.arrange(
+            slot,
+            columns["time"],
+            columns["long"],
+            columns["lati"],
+            columns["foot"],
+            n_particles=n_particles,
+            receptor=receptor,
+            provenance=provenance,
+            table=table,
+        )
+
+    @classmethod
+    def arrange(
+        cls,
+        slot: NDArray[np.int32],
+        time: FloatArray,
+        lon: FloatArray,
+        lat: FloatArray,
+        foot: FloatArray,
+        *,
+        n_particles: int,
+        receptor: Receptor | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        table: Any = None,
+        sign: int | None = None,
+    ) -> ParticleColumns:
+        """
+        Put rows in order of age and particle, and leave out those without a time or a place.
+
+        Parameters
+        ----------
+        slot : ndarray of int32, shape (n_rows,)
+            Number of the row's particle, from 0.
+        time, lon, lat, foot : ndarray, shape (n_rows,)
+            See the class.
+        n_particles, receptor, provenance, table, sign
+            See the class; the sign is found from the times where it is not given.
+
+        Returns
+        -------
+        ParticleColumns
+        """
+        slot, time, lon, lat, foot = (frozen(values) for values in (slot, time, lon, lat, foot))
+        if sign is None:
+            sign = _direction(time)
+        starts = np.empty(time.size + 1, dtype=np.int64)
+        steps = common_steps(slot, time, lon, lat, sign, np.zeros(n_particles, dtype=bool), starts)
+        order: NDArray[np.int64] | None = None
+        if steps > 0:
+            offsets = starts[: steps + 1].copy()
+            known = sign * time[offsets[:-1]]
+            ages = known - known[0]
+        else:
+            order, ages, offsets = _sort(slot, time, lon, lat, sign, n_particles)
+            slot, time, lon, lat, foot = (frozen(values[order]) for values in (slot, time, lon, lat, foot))
         return cls(
-            offsets=offsets,
-            time=time[order],
-            lon=lon[order],
-            lat=lat[order],
-            foot=foot[order],
+            ages=ages,
+            offsets=frozen(offsets),
+            slot=slot,
+            time=time,
+            lon=lon,
+            lat=lat,
+            foot=foot,
             n_particles=n_particles,
             sign=sign,
             receptor=receptor,
-            provenance=provenance,
+            provenance=provenance or {},
+            table=table,
+            order=order,
         )
 
+    def with_foot(self, foot: FloatArray) -> ParticleColumns:
+        """
+        Return the same rows with another influence.
 
-def column(table: Any, name: str) -> FloatArray:
-    """Return one column of a table as float64, or say that it is missing."""
+        Parameters
+        ----------
+        foot : ndarray
+            Influence of every row of :attr:`table`, in its order.
+
+        Returns
+        -------
+        ParticleColumns
+        """
+        numbers = np.ascontiguousarray(foot, dtype=np.float64)
+        return replace(self, foot=frozen(numbers if self.order is None else numbers[self.order]))
+
+
+def frozen(values: Any) -> Any:
+    """Return a read-only view of an array."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+def _sort(
+    slot: NDArray[np.int32], time: FloatArray, lon: FloatArray, lat: FloatArray, sign: int, n_particles: int
+) -> tuple[NDArray[np.int64], FloatArray, NDArray[np.int64]]:
+    """Return the rows by age and particle, the ages, and where each begins."""
+    usable = np.isfinite(time)
+    usable &= np.isfinite(lon)
+    usable &= np.isfinite(lat)
+    if not usable.any():
+        return np.empty(0, dtype=np.int64), np.empty(0), np.zeros(1, dtype=np.int64)
+    offsets, order = order_by_group(frozen(np.where(usable, slot, np.int32(-1))), n_particles)
+    elapsed = sign * time
+    if not is_ascending(offsets, order, elapsed):
+        order = order[np.lexsort((elapsed[order], slot[order]))]
+    elapsed = elapsed[order]
+    starts = offsets[:-1]
+    counts = np.diff(offsets)
+    held = counts > 0
+    age = elapsed - np.repeat(elapsed[starts[held]], counts[held])
+    # the particle with most rows usually has every age there is
+    longest = int(counts.argmax())
+    known = age[starts[longest] : starts[longest] + counts[longest]]
+    known = known[np.concatenate([[True], known[1:] != known[:-1]])]
+    index = np.empty(age.size, dtype=np.int32)
+    if not match_ascending(offsets, age, known, index):
+        known, inverse = np.unique(age, return_inverse=True)
+        index = inverse.astype(np.int32)
+    by_age, second = order_by_group(frozen(index), known.size)
+    return order[second], known, by_age
+
+
+def column(table: Any, name: str, *, keep_integers: bool = False) -> NDArray[Any]:
+    """Return one column of a table as a read-only float64 array, or say that it is missing."""
     try:
         values = table[name]
     except (KeyError, ValueError, IndexError) as error:
@@ -135,7 +269,10 @@ def column(table: Any, name: str) -> FloatArray:
             f"the particle table lacks the column {name}, which is needed here (it has {held})."
         ) from error
     try:
-        return np.ascontiguousarray(values, dtype=np.float64)
+        numbers = np.ascontiguousarray(values)
+        if not (keep_integers and numbers.dtype in (np.int32, np.int64)):
+            numbers = numbers.astype(np.float64, copy=False)
+        return frozen(numbers)  # type: ignore[no-any-return]
     except (TypeError, ValueError) as error:
         raise FootprintError(f"column {name} of the particle table does not hold numbers: {error}") from error
 
@@ -148,7 +285,7 @@ def _names(table: Any) -> list[str]:
     return [str(name) for name in (table if hasattr(table, "keys") else table.dtype.names or ())]
 
 
-def number_particles(indx: FloatArray) -> tuple[NDArray[np.int64], int]:
+def number_particles(indx: NDArray[Any]) -> tuple[NDArray[np.int32], int]:
     """
     Number the particles 0 to n - 1 in order of ``indx``.
 
@@ -159,31 +296,32 @@ def number_particles(indx: FloatArray) -> tuple[NDArray[np.int64], int]:
 
     Returns
     -------
-    slot : ndarray of int64, shape (n_rows,)
+    slot : ndarray of int32, shape (n_rows,)
         Number of the row's particle.
     n_particles : int
         How many there are.
     """
     if indx.size == 0:
-        return np.empty(0, dtype=np.int64), 0
-    if not np.isfinite(indx).all():
-        raise FootprintError("column indx of the particle table must hold whole particle numbers.")
+        return np.empty(0, dtype=np.int32), 0
     first, last = indx.min(), indx.max()
-    if last - first > 4.0 * indx.size + 1024:
-        known, slot = np.unique(indx, return_inverse=True)
-        return slot.astype(np.int64, copy=False), known.size
-    slot = (indx - first).astype(np.int64)
-    present = np.zeros(int(last - first) + 1, dtype=bool)
-    present[slot] = True
-    if not present.all():
-        slot = (np.cumsum(present) - 1)[slot]
-    return slot, int(present.sum())
+    if not (np.isfinite(first) and np.isfinite(last)):
+        raise FootprintError("column indx of the particle table must hold whole particle numbers.")
+    if float(last) - float(first) > 4.0 * indx.size + 1024:
+        known, wide = np.unique(indx, return_inverse=True)
+        return wide.astype(np.int32), known.size
+    slot = np.empty(indx.size, dtype=np.int32)
+    return slot, fill_numbers(indx, int(first), np.zeros(int(last - first) + 1, dtype=np.int32), slot)
 
 
 def _direction(time: FloatArray) -> int:
     """Return -1 for a backward run and +1 for a forward one: the sign of the median time."""
-    if time.size == 0 or time.max() <= 0.0:
+    if time.size == 0:
         return -1
-    if time.min() >= 0.0:
+    low, high = time.min(), time.max()
+    if np.isnan(low):
+        return _direction(time[np.isfinite(time)])
+    if high <= 0.0:
+        return -1
+    if low >= 0.0:
         return 1
     return 1 if np.median(time) > 0.0 else -1

@@ -14,19 +14,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from stilt._version import __version__
+from stilt.accessors import plots_of
 from stilt.config import FootprintConfig
-from stilt.errors import FootprintError, UnsupportedSettingError
+from stilt.errors import FootprintError
 from stilt.footprint import netcdf
+from stilt.footprint.aggregate import aggregate_footprint
 from stilt.footprint.axes import GridAxes
 from stilt.footprint.empties import EmptyReason
-from stilt.footprint.gridding import GriddedParticles
+from stilt.footprint.enhancement import Regrid, enhancement_of
+from stilt.footprint.gridding import GriddedParticles, Smoothing
+from stilt.footprint.layers import Align, Layers
 from stilt.footprint.particles import ParticleColumns
+from stilt.footprint.regrid import SUBCELLS, AxisKind
 from stilt.receptors import Receptor
 from stilt.spatial import Grid
 from stilt.trajectory import Trajectories
@@ -51,7 +56,7 @@ class Footprint:
         Whose footprint it is.
     name : str
         Name of the footprint in the config.
-    smooth_factor, time_integrate, transforms
+    smooth_factor, time_integrate, smoothing, align, time_bins, transforms
         Settings, as in :class:`~stilt.config.FootprintConfig`.
     time_range : tuple of two datetimes, or None
         Start of the first and end of the last hour with influence [UTC]; None when empty.
@@ -72,6 +77,9 @@ class Footprint:
     name: str = ""
     smooth_factor: float = 1.0
     time_integrate: bool = False
+    smoothing: Smoothing = "rstilt"
+    align: Align = "receptor"
+    time_bins: tuple[float, ...] | None = None
     transforms: tuple[Any, ...] = ()
     time_range: tuple[datetime, datetime] | None = None
     empty_reason: EmptyReason | None = None
@@ -99,8 +107,45 @@ class Footprint:
             grid=self.grid,
             smooth_factor=self.smooth_factor,
             time_integrate=self.time_integrate,
+            smoothing=self.smoothing,
+            align=self.align,
+            time_bins=self.time_bins,
             transforms=self.transforms,
         )
+
+    @property
+    def layers(self) -> Layers:
+        """How time became layers."""
+        return Layers.of(
+            self.receptor.time,
+            time_integrate=self.time_integrate,
+            align=self.align,
+            time_bins=self.time_bins,
+        )
+
+    @property
+    def intervals(self) -> np.ndarray:
+        """
+        Start and end of each layer [UTC].
+
+        Returns
+        -------
+        ndarray of datetime64[ns], shape (n_layers, 2)
+            Of an integrated footprint the first and last hour with influence.
+        """
+        starts = self.data["time"].to_numpy()
+        if self.time_integrate:
+            if self.time_range is None:
+                return np.empty((0, 2), dtype="datetime64[ns]")
+            return np.array([self.time_range], dtype="datetime64[ns]")
+        if self.time_bins is not None:
+            return self.layers.intervals(0, starts.size)
+        return np.stack([starts, starts + np.timedelta64(1, "h")], axis=1)
+
+    @property
+    def plot(self) -> Any:
+        """Pictures of the footprint (extra ``plot``): ``footprint.plot.map()`` and ``.facet()``."""
+        return plots_of("footprint", self)
 
     # --- making ------------------------------------------------------------------------------------
 
@@ -123,7 +168,7 @@ class Footprint:
             Trajectories are used with the values their file holds, so the footprint can be made again
             from the file. ``ParticleColumns.prepare(trajectories.as_stored())`` serves several footprints.
         config : FootprintConfig
-            Smoothing and time integration.
+            Smoothing, layers and transforms.
         grid : Grid, optional
             The grid, where the section names one instead of holding it.
         name : str
@@ -137,11 +182,6 @@ class Footprint:
         """
         from stilt.footprint.calculate import calc_footprint
 
-        if config.transforms:
-            kinds = ", ".join(transform.kind for transform in config.transforms)
-            raise UnsupportedSettingError(
-                f"transforms ({kinds}) of footprint {name or 'unnamed'} are not implemented yet; remove them."
-            )
         if isinstance(trajectories, Trajectories):
             trajectories = trajectories.as_stored()
         return calc_footprint(
@@ -149,6 +189,10 @@ class Footprint:
             config.own_grid() if grid is None else grid,
             smooth_factor=config.smooth_factor,
             time_integrate=config.time_integrate,
+            smoothing=config.smoothing,
+            align=config.align,
+            time_bins=config.time_bins,
+            transforms=config.transforms,
             name=name,
             settings_hash=settings_hash,
         )
@@ -159,6 +203,7 @@ class Footprint:
         gridded: GriddedParticles,
         axes: GridAxes,
         receptor: Receptor,
+        layers: Layers,
         *,
         time_integrate: bool,
         **facts: Any,
@@ -174,6 +219,8 @@ class Footprint:
             Where the cells lie.
         receptor : Receptor
             Whose footprint it is.
+        layers : Layers
+            Its time axis.
         time_integrate : bool
             Whether the one layer holds the whole run.
         **facts
@@ -183,14 +230,13 @@ class Footprint:
         -------
         Footprint
         """
-        released = np.datetime64(receptor.time, "ns")
-        n_layers = gridded.values.shape[0]
-        hours = gridded.first_hour + np.arange(n_layers)
-        times = released + (hours * 0 if time_integrate else hours) * np.timedelta64(3600, "s")
+        times = layers.intervals(gridded.first, gridded.values.shape[0])[:, 0]
         time_range = None
-        if n_layers:
-            first, last = gridded.hours
-            time_range = _utc(released, first), _utc(released, last + 1)
+        if times.size:
+            first, last = gridded.used
+            hours = Layers.of(receptor.time) if time_integrate else layers
+            spans = hours.intervals(first, last - first + 1)
+            time_range = _utc(spans[0, 0]), _utc(spans[-1, 1])
         return cls(
             data=data_array(gridded.values, times, axes),
             grid=axes.grid,
@@ -229,6 +275,9 @@ class Footprint:
             name=facts["name"],
             smooth_factor=float(facts["smooth_factor"]),
             time_integrate=bool(facts["time_integrate"]),
+            smoothing=facts.get("smoothing", "rstilt"),
+            align=facts.get("align", "receptor"),
+            time_bins=_edges(json.loads(facts.get("time_bins", "null"))),
             transforms=tuple(json.loads(facts["transforms"])),
             time_range=(_utc(content.start), _utc(content.end)),
             settings_hash=facts["settings_hash"],
@@ -238,7 +287,7 @@ class Footprint:
         )
 
     def to_bytes(self) -> bytes:
-        """Return the NetCDF file as bytes; the clock shows in ``time_created`` and in HDF5's own time stamp."""
+        """Return the NetCDF file as bytes; the clock shows in ``time_created`` and HDF5's time stamp."""
         if self.time_range is None:
             raise FootprintError(
                 f"footprint {self.name or 'unnamed'} of {self.receptor.id} is empty ({self.empty_message}); "
@@ -247,12 +296,15 @@ class Footprint:
         return netcdf.write(
             self.data,
             self.grid,
-            time_range=self.time_range,
+            intervals=self.intervals,
             attributes={
                 "name": self.name,
                 "receptor": json.dumps(self.receptor.to_dict(), sort_keys=True),
                 "smooth_factor": float(self.smooth_factor),
                 "time_integrate": np.int32(self.time_integrate),
+                "smoothing": self.smoothing,
+                "align": self.align,
+                "time_bins": json.dumps(self.time_bins),
                 "transforms": json.dumps(list(self.transforms), sort_keys=True),
                 "settings_hash": self.settings_hash,
                 "stilt_version": self.stilt_version,
@@ -286,6 +338,9 @@ class Footprint:
             "grid": {key: getattr(self.grid, key) for key in netcdf.GRID_KEYS},
             "smooth_factor": self.smooth_factor,
             "time_integrate": self.time_integrate,
+            "smoothing": self.smoothing,
+            "align": self.align,
+            "time_bins": self.time_bins,
             "transforms": list(self.transforms),
             "settings_hash": self.settings_hash,
             "engine": self.engine,
@@ -324,6 +379,9 @@ class Footprint:
             name=facts["name"],
             smooth_factor=facts["smooth_factor"],
             time_integrate=facts["time_integrate"],
+            smoothing=facts.get("smoothing", "rstilt"),
+            align=facts.get("align", "receptor"),
+            time_bins=_edges(facts.get("time_bins")),
             transforms=tuple(facts["transforms"]),
             empty_reason=reason,
             empty_message=facts["message"],
@@ -354,6 +412,64 @@ class Footprint:
         """
         chosen = self.data.sel(time=slice(_label(start), _label(end)))
         return chosen.sum("time", dtype=np.float64, keep_attrs=True)
+
+    def aggregate(
+        self, target: Any = None, time_bins: Any = None, *, axes: AxisKind = "centers", subcells: int = SUBCELLS
+    ) -> xr.DataArray:
+        """
+        Sum the footprint over other cells and other intervals.
+
+        Each cell gives its target cells the shares of it that lie in them, each layer its bins the shares of
+        its time, so the sum stays where targets cover and what lies outside is left out.
+
+        Parameters
+        ----------
+        target : optional
+            A pair of axes ``(x, y)`` in units of this footprint's grid; a :class:`~stilt.Grid`; an xarray object
+            with one-dimensional ``lat`` and ``lon``; polygons (GeoDataFrame, GeoSeries, geometries; extra
+            ``geometry``); none: the same cells. Axes may descend, longitudes may count from 0 or from -180.
+            A target in another projection gets each cell in ``subcells`` by ``subcells`` points.
+        time_bins : optional
+            Edges (instants, ascending), intervals closed on the left, or a length such as ``"1D"``; none: the
+            same layers.
+        axes : {"centers", "edges"}
+            What the numbers of a pair of axes are; edges between centres lie in the middle.
+        subcells : int
+            Points along each side of a cell, for another projection.
+
+        Returns
+        -------
+        DataArray
+            ``(time, lat, lon)``, ``(time, y, x)`` or ``(time, zone)`` [ppm m2 s umol-1]; ``time`` is the start of
+            each interval, ``time_end`` its end, ``lon_lower`` and so on the edges of cells.
+            :func:`stilt.footprint.aggregate_array` sums it again.
+        """
+        return aggregate_footprint(self, target, time_bins, axes=axes, subcells=subcells)
+
+    def enhancement(
+        self, flux: xr.DataArray, *, regrid: Regrid | None = None, missing: Literal["error", "zero"] = "error"
+    ) -> float:
+        """
+        Multiply with a flux: the change in mole fraction at the receptor.
+
+        Parameters
+        ----------
+        flux : DataArray
+            ``(lat, lon)`` or ``(time, lat, lon)`` (or ``y`` and ``x``) with the attribute ``units``: umol m-2 s-1 in
+            any spelling, or mol, mmol, nmol. ``time`` is the start of each interval. Layers that straddle
+            two intervals, as those of a receptor at half past do with hourly fluxes, take their share of each.
+        regrid : {"conservative"}, optional
+            Sum the footprint over the cells of the flux first. None asks for the same cells, though the flux may
+            have more of them.
+        missing : {"error", "zero"}
+            What to do when there is influence where the flux is unknown: beyond its cells or times, or NaN.
+
+        Returns
+        -------
+        float
+            Mole fraction [ppm]; 0 for an empty footprint.
+        """
+        return enhancement_of(self, flux, regrid=regrid, missing=missing)
 
 
 def data_array(
@@ -395,10 +511,15 @@ def data_array(
     )
 
 
-def _utc(instant: np.datetime64, hours: int = 0) -> datetime:
-    """Return an instant plus hours as a naive datetime."""
-    moved: datetime = (instant.astype("datetime64[us]") + np.timedelta64(hours, "h")).item()
-    return moved
+def _edges(values: Any) -> tuple[float, ...] | None:
+    """Return edges as they are kept; a file holds a list."""
+    return None if values is None else tuple(float(value) for value in values)
+
+
+def _utc(instant: np.datetime64) -> datetime:
+    """Return an instant as a naive datetime."""
+    moment: datetime = instant.astype("datetime64[us]").item()
+    return moment
 
 
 def _label(when: datetime | str | None) -> np.datetime64 | None:

@@ -13,7 +13,7 @@ NEEDS_COLUMNS = 5
 EXIT_NAMES = {LEFT_WEST: "west", LEFT_EAST: "east", LEFT_SOUTH: "south", LEFT_NORTH: "north"}
 
 
-@kernel
+@kernel(allocates=False)
 def side_left(x, y, grid):
     """
     Test a particle at the start of a step: within two cells of an edge it is finished.
@@ -43,7 +43,7 @@ def side_left(x, y, grid):
     return ACTIVE
 
 
-@kernel
+@kernel(allocates=False)
 def side_outside(x, y, grid):
     """Test a position inside a step: beyond the outermost columns it cannot be looked up."""
     if not grid.is_cyclic:
@@ -59,7 +59,7 @@ def side_outside(x, y, grid):
     return ACTIVE
 
 
-@kernel
+@kernel(allocates=False)
 def wrap_x(x, grid):
     """Bring x of a cyclic grid into [1, nx + 1)."""
     if grid.is_cyclic:

@@ -93,19 +93,23 @@ def _keep_going_when_full(dispatcher: Any) -> None:
     cache.save_overload = save_if_possible
 
 
-def kernel(function: Callable | None = None, **options: Any) -> Any:
+def kernel(function: Callable | None = None, *, allocates: bool = True, **options: Any) -> Any:
     """
     Compile a function with numba: no GIL, cached on disk, no fast-math unless asked.
 
-    Use as ``@kernel`` or ``@kernel(inline="always")``. With ``NUMBA_DISABLE_JIT=1``
-    the plain Python function comes back.
+    Use as ``@kernel`` or ``@kernel(allocates=False)``: a kernel that makes no arrays is compiled
+    without reference counting, whose atomic operations otherwise cost more than the arithmetic of a
+    small kernel. With ``NUMBA_DISABLE_JIT=1`` the plain Python function comes back.
     """
     if function is None:
-        return functools.partial(kernel, **options)
+        return functools.partial(kernel, allocates=allocates, **options)
     if numba.config.DISABLE_JIT:
         return function
     folder = kernel_cache_dir()
     options = {"nogil": True, "error_model": "numpy", **options}
+    if not allocates:
+        options["_nrt"] = False
+        options.setdefault("forceinline", True)
     if folder is None:
         return numba.njit(**options)(function)
     # numba reads the folder when the function is decorated; the user's own functions keep theirs

@@ -7,9 +7,12 @@ rows in between are made by linear interpolation in time, per particle.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from stilt.kernels.compiler import kernel
+from stilt.kernels.raster import sort_pairs
 
 
 @kernel
@@ -21,18 +24,25 @@ def wrap_difference(degrees):
 
 
 @kernel
-def median_steps(offsets, x, y, is_early, is_cyclic):
+def median_in_place(values, n):
+    """Return the median of the first ``n`` values, which are sorted on the way."""
+    sort_pairs(values, np.zeros(n, dtype=np.int64), n)
+    return 0.5 * (values[(n - 1) // 2] + values[n // 2])
+
+
+@kernel
+def median_steps(offsets, order, x, y, is_cyclic):
     """
     Return the median displacement between consecutive early rows of each particle.
 
     Parameters
     ----------
     offsets : ndarray of int64, shape (n_particles + 1,)
-        Where each particle begins; rows are in order of time since release.
+        Where each particle begins in ``order``.
+    order : ndarray of int64, shape (n_early,)
+        Early rows by particle and by time since release.
     x, y : ndarray, shape (n_rows,)
-        Position [units of the grid].
-    is_early : ndarray of bool, shape (n_rows,)
-        Rows that count.
+        Position [units of the grid]; rows without a finite one are left out.
     is_cyclic : bool
         Take differences of ``x`` the shorter way around (longitudes).
 
@@ -51,8 +61,9 @@ def median_steps(offsets, x, y, is_early, is_cyclic):
     for p in range(n):
         count = 0
         previous = -1
-        for row in range(offsets[p], offsets[p + 1]):
-            if not is_early[row]:
+        for k in range(offsets[p], offsets[p + 1]):
+            row = order[k]
+            if not math.isfinite(x[row] + y[row]):
                 continue
             if previous >= 0:
                 step = x[row] - x[previous]
@@ -63,8 +74,8 @@ def median_steps(offsets, x, y, is_early, is_cyclic):
                 count += 1
             previous = row
         if count > 0:
-            out[p, 0] = np.median(dx[:count])
-            out[p, 1] = np.median(dy[:count])
+            out[p, 0] = median_in_place(dx, count)
+            out[p, 1] = median_in_place(dy, count)
     return out
 
 

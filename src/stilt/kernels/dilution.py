@@ -33,7 +33,7 @@ _PRESSURE_EXPONENT = F(1.0 / (1.0 - POISSON))
 _FOOT = F(MOLAR_MASS_DRY_AIR_HYSPLIT * 60.0)
 
 
-@kernel
+@kernel(allocates=False)
 def saturation_over_water_or_ice(temperature):
     """Return saturation vapour pressure [hPa] over water above 0 degC, over ice below."""
     if temperature >= F(273.15):
@@ -41,7 +41,7 @@ def saturation_over_water_or_ice(temperature):
     return math.exp(F(23.33086) - F(6111.72784) / temperature + F(0.15215) * math.log(temperature))
 
 
-@kernel
+@kernel(allocates=False)
 def specific_humidity(density, theta, humidity):
     """
     Return the vapour fraction [kg kg-1] a level's air is reduced by.
@@ -61,13 +61,13 @@ def specific_humidity(density, theta, humidity):
     return _EPS * vapour / (pressure - vapour)
 
 
-@kernel
+@kernel(allocates=False)
 def surface_influence(minutes, column_mass):
     """Return the sensitivity [ppm / (umol m-2 s-1)] of minutes spent over a column mass [kg m-2]."""
     return _FOOT * minutes / column_mass
 
 
-@kernel
+@kernel(allocates=False)
 def dry_density(pressure, humidity, temperature):
     """Return the density of dry air [kg m-3] at a pressure [hPa], relative humidity and temperature [K]."""
     vapour = humidity * saturation_pressure(temperature)

@@ -17,15 +17,17 @@ import numpy as np
 
 from stilt.kernels import dilution, layout, rng
 from stilt.kernels.compiler import kernel
-from stilt.kernels.interpolation import fill_mean, fill_turbulence
+from stilt.kernels.interpolation import fill_mean, fill_turbulence, mean_value
 
 F = np.float32
+N = np.uint64
 _ZERO, _ONE, _60 = F(0.0), F(1.0), F(60.0)
 _10000 = F(10000.0)
 _ABOVE = F(0.05)
+_TWO = N(2)
 
 
-@kernel
+@kernel(allocates=False)
 def rounded(value):
     """Round to the nearest integer, half away from zero."""
     if value < _ZERO:
@@ -33,37 +35,87 @@ def rounded(value):
     return int(value + F(0.5))
 
 
-@kernel
-def level_above_mixed_layer(level_sigma, zi, depth):
+@kernel(allocates=False)
+def level_above_mixed_layer(levels, zi, depth, hint):
     """
     Find the 1-based level the extra level is put above: the first at or above zi, to 1e-4 in sigma.
 
     Parameters
     ----------
-    level_sigma : ndarray of float32, shape (n_levels,)
+    levels : Levels
         Internal levels.
     zi, depth : float32
         Mixed-layer depth and depth of the coordinate [m].
+    hint : int
+        Where to start looking, such as the answer a minute ago; any level gives the same answer.
     """
     target = rounded(_10000 * (_ONE - zi / depth))
-    n = level_sigma.size
-    m = 1
-    while m < n - 1 and rounded(_10000 * level_sigma[m - 1]) > target:
+    n = levels.sigma.size
+    m = min(max(hint, 1), n - 1)
+    while m > 1 and levels.rounded[N(m - 2)] <= target:
+        m -= 1
+    while m < n - 1 and levels.rounded[N(m - 1)] > target:
         m += 1
     return m
 
 
-@kernel
+@kernel(allocates=False)
 def list_sigma(level_sigma, m, extra, b):
     """Return sigma of entry b (1-based) of the level list with the extra level after entry m."""
-    if b <= m:
-        return level_sigma[b - 1]
     if b == m + 1:
         return extra
-    return level_sigma[b - 2]
+    return level_sigma[N(b - 1 if b <= m else b - 2)]
 
 
-@kernel
+@kernel(allocates=False)
+def original_level(m, b):
+    """Return the 0-based met level whose values entry b of the level list carries."""
+    return b - 1 if b <= m + 1 else b - 2
+
+
+@kernel(allocates=False)
+def end_density(profile, level):
+    """Return the density of dry air [kg m-3] that the end of a step uses, at a level (0-based) looked up."""
+    return dilution.dry_density(
+        mean_value(profile, level, layout.PRESSURE),
+        mean_value(profile, level, layout.HUMIDITY),
+        mean_value(profile, level, layout.TEMPERATURE),
+    )
+
+
+@kernel(allocates=False)
+def density_at(a, b, place, profile, stamp, level, second_half):
+    """Return the density [kg m-3] of a level (0-based): of moist air at the start of a step, dry at its end."""
+    at = N(level) * _TWO
+    if profile.density_stamp[level] != stamp:
+        profile.density_stamp[level] = stamp
+        fill_mean(a, b, place, level, profile, stamp)
+        if second_half:
+            profile.density[at] = end_density(profile, level)
+        else:
+            profile.density[at] = mean_value(profile, level, layout.DENSITY)
+    return profile.density[at]
+
+
+@kernel(allocates=False)
+def dryness_at(a, b, place, profile, stamp, level, second_half):
+    """
+    Return 1 minus specific humidity at a level (0-based).
+
+    At the end of a step the program takes ambient for potential temperature and a density that
+    is already dry, and so do we.
+    """
+    at = N(level) * _TWO + N(1)
+    if profile.dryness_stamp[level] != stamp:
+        profile.dryness_stamp[level] = stamp
+        density = density_at(a, b, place, profile, stamp, level, second_half)
+        theta = mean_value(profile, level, layout.TEMPERATURE if second_half else layout.THETA)
+        humidity = mean_value(profile, level, layout.HUMIDITY)
+        profile.density[at] = _ONE - dilution.specific_humidity(density, theta, humidity)
+    return profile.density[at]
+
+
+@kernel(allocates=False)
 def dilution_column(a, b, place, profile, stamp, level_sigma, m, extra, depth, zv, second_half):
     """
     Return the mass of dry air [kg m-2] between the ground and the dilution height.
@@ -77,33 +129,16 @@ def dilution_column(a, b, place, profile, stamp, level_sigma, m, extra, depth, z
     depth, zv : float32
         Depth of the coordinate and the dilution height [m].
     second_half : bool
-        The program then takes ambient for potential temperature and a density that is already dry;
-        so do we.
+        Whether ``profile`` belongs to the end of the step.
     """
     n = level_sigma.size
     mass = _ZERO
     z_below = _ZERO
     for i in range(1, n + 1):
-        original = i if i <= m + 1 else i - 1
-        fill_mean(a, b, place, original - 1, profile, stamp)
-        humid = min(i, n)
-        fill_mean(a, b, place, humid - 1, profile, stamp)
-        if profile.dryness_stamp[humid - 1] != stamp:
-            profile.dryness_stamp[humid - 1] = stamp
-            mean = profile.mean[humid - 1]
-            if second_half:
-                density = end_density(mean)
-                theta = mean[layout.TEMPERATURE]
-            else:
-                density = mean[layout.DENSITY]
-                theta = mean[layout.THETA]
-            profile.dryness[humid - 1] = _ONE - dilution.specific_humidity(
-                density, theta, mean[layout.HUMIDITY]
-            )
-        density = profile.mean[original - 1, layout.DENSITY]
-        if second_half:
-            density = end_density(profile.mean[original - 1])
-        dry = density * profile.dryness[humid - 1]
+        # humidity by the number of the entry, density by the level it stands for, as the program has it
+        dry = density_at(a, b, place, profile, stamp, original_level(m, i), second_half) * dryness_at(
+            a, b, place, profile, stamp, i - 1, second_half
+        )
         z_above = (_ONE - list_sigma(level_sigma, m, extra, i + 1)) * depth
         if z_above < zv and i < n:
             z = (_ONE - list_sigma(level_sigma, m, extra, i)) * depth
@@ -115,13 +150,7 @@ def dilution_column(a, b, place, profile, stamp, level_sigma, m, extra, depth, z
     return mass
 
 
-@kernel
-def end_density(mean):
-    """Return the density of dry air [kg m-3] that the end of a step uses."""
-    return dilution.dry_density(mean[layout.PRESSURE], mean[layout.HUMIDITY], mean[layout.TEMPERATURE])
-
-
-@kernel
+@kernel(allocates=False)
 def disperse(
     kind,
     state,
@@ -143,6 +172,8 @@ def disperse(
     y,
     sigma,
     ratio,
+    layer,
+    m,
 ):
     """
     Carry one particle through half a step.
@@ -169,6 +200,8 @@ def disperse(
         Height [1].
     ratio : float32
         Vertical velocity over sigma_w [1].
+    layer, m : int
+        Where to start looking for the particle's layer and for the extra level; change nothing.
 
     Returns
     -------
@@ -178,27 +211,34 @@ def disperse(
         Time below the dilution height [min] and its sensitivity [ppm / (umol m-2 s-1)].
     sigma_w, tl : float32
         Turbulence of the last sub-step.
-    layer : int
-        1-based entry of the level list the particle ends in.
+    layer, m : int
+        1-based entry of the level list the particle ends in, and of the extra level.
     """
     level_sigma = levels.sigma
     n = level_sigma.size
     sigma_v = _ONE - zv / depth
-    m = level_above_mixed_layer(level_sigma, zi, depth)
-    extra = level_sigma[m - 1] - _ABOVE * (level_sigma[m - 1] - level_sigma[m])
+    m = level_above_mixed_layer(levels, zi, depth, m)
+    extra = level_sigma[N(m - 1)] - _ABOVE * (level_sigma[N(m - 1)] - level_sigma[N(m)])
 
-    layer = 1
+    # the lowest layer whose top is at or below the particle in sigma
+    layer = min(max(layer, 1), n)
+    while layer > 1 and list_sigma(level_sigma, m, extra, layer) <= sigma:
+        layer -= 1
     while layer < n and list_sigma(level_sigma, m, extra, layer + 1) > sigma:
         layer += 1
-    original = layer if layer <= m + 1 else layer - 1
-    fill_turbulence(a, b, place, original - 1, level_sigma, levels.top, zi, n, profile, stamp)
-    sigma_w = profile.turbulence[original - 1, 0]
-    tl = profile.turbulence[original - 1, 1]
+    original = original_level(m, layer)
+    fill_turbulence(a, b, place, original, levels, zi, profile, stamp)
+    sigma_w = profile.turbulence[N(original) * _TWO]
+    tl = profile.turbulence[N(original) * _TWO + N(1)]
     last_sigma_w = sigma_w
     last_tl = tl
     w = sigma_w * ratio
     low = list_sigma(level_sigma, m, extra, layer)
     high = list_sigma(level_sigma, m, extra, layer + 1)
+    # a whole sub-step of a layer always has the same length, memory and noise
+    whole = tlfrac * tl / _60
+    whole_memory = math.exp(-_60 * whole / tl)
+    whole_noise = math.sqrt(_ONE - whole_memory * whole_memory) * sigma_w
 
     minutes = _ZERO
     influence = _ZERO
@@ -207,9 +247,15 @@ def disperse(
     while elapsed < half:
         last_sigma_w = sigma_w
         last_tl = tl
-        step = min(tlfrac * tl / _60, half - elapsed)
-        memory = math.exp(-_60 * step / tl)
-        w = memory * w + math.sqrt(_ONE - memory * memory) * sigma_w * rng.normal(kind, state, spare)
+        step = half - elapsed
+        if whole < step:
+            step = whole
+            memory = whole_memory
+            noise = whole_noise
+        else:
+            memory = math.exp(-_60 * step / tl)
+            noise = math.sqrt(_ONE - memory * memory) * sigma_w
+        w = memory * w + noise * rng.normal(kind, state, spare)
         speed = abs(w)
         upward = w > _ZERO
         if upward:
@@ -231,45 +277,41 @@ def disperse(
         else:
             step = distance / speed
             new_layer = layer + 1 if upward else layer - 1
-            new_original = new_layer if new_layer <= m + 1 else new_layer - 1
-            fill_turbulence(a, b, place, new_original - 1, level_sigma, levels.top, zi, n, profile, stamp)
-            fill_mean(a, b, place, original - 1, profile, stamp)
-            fill_mean(a, b, place, new_original - 1, profile, stamp)
-            if second_half:
-                density_here = end_density(profile.mean[original - 1])
-                density_there = end_density(profile.mean[new_original - 1])
-            else:
-                density_here = profile.mean[original - 1, layout.DENSITY]
-                density_there = profile.mean[new_original - 1, layout.DENSITY]
-            new_sigma_w = profile.turbulence[new_original - 1, 0]
+            new_original = original_level(m, new_layer)
+            fill_turbulence(a, b, place, new_original, levels, zi, profile, stamp)
+            here = density_at(a, b, place, profile, stamp, original, second_half)
+            there = density_at(a, b, place, profile, stamp, new_original, second_half)
+            new_sigma_w = profile.turbulence[N(new_original) * _TWO]
             sigma = high if upward else low
-            if rng.uniform(kind, state) <= density_there * new_sigma_w / (density_here * sigma_w):
+            if rng.uniform(kind, state) <= there * new_sigma_w / (here * sigma_w):
                 w = w * new_sigma_w / sigma_w
                 layer = new_layer
                 original = new_original
                 sigma_w = new_sigma_w
-                tl = profile.turbulence[original - 1, 1]
+                tl = profile.turbulence[N(original) * _TWO + N(1)]
                 low = list_sigma(level_sigma, m, extra, layer)
                 high = list_sigma(level_sigma, m, extra, layer + 1)
+                whole = tlfrac * tl / _60
+                whole_memory = math.exp(-_60 * whole / tl)
+                whole_noise = math.sqrt(_ONE - whole_memory * whole_memory) * sigma_w
             else:
                 w = -w
-        fill_mean(a, b, place, original - 1, profile, stamp)
-        here = sigma
-        if here > level_sigma[0]:
-            no_slip = (_ONE - here) / (_ONE - low)
-            u = profile.mean[original - 1, layout.U] * no_slip
-            v = profile.mean[original - 1, layout.V] * no_slip
+        fill_mean(a, b, place, original, profile, stamp)
+        u = mean_value(profile, original, layout.U)
+        v = mean_value(profile, original, layout.V)
+        if sigma > level_sigma[0]:
+            no_slip = (_ONE - sigma) / (_ONE - low)
+            u = u * no_slip
+            v = v * no_slip
         else:
-            upper = layer + 1 if layer + 1 <= m + 1 else layer
-            fill_mean(a, b, place, upper - 1, profile, stamp)
-            part = (here - low) / (high - low)
-            u = profile.mean[original - 1, layout.U]
-            v = profile.mean[original - 1, layout.V]
-            u = (profile.mean[upper - 1, layout.U] - u) * part + u
-            v = (profile.mean[upper - 1, layout.V] - v) * part + v
+            upper = original_level(m, layer + 1)
+            fill_mean(a, b, place, upper, profile, stamp)
+            part = (sigma - low) / (high - low)
+            u = (mean_value(profile, upper, layout.U) - u) * part + u
+            v = (mean_value(profile, upper, layout.V) - v) * part + v
         x = x + u * time_sign * step
         y = y + v * time_sign * step
-        if here > sigma_v:
+        if sigma > sigma_v:
             if mass < _ZERO:
                 mass = dilution_column(
                     a, b, place, profile, stamp, level_sigma, m, extra, depth, zv, second_half
@@ -277,4 +319,4 @@ def disperse(
             minutes += step
             influence += dilution.surface_influence(step, mass)
         elapsed += step
-    return x, y, sigma, w / sigma_w, minutes, influence, last_sigma_w, last_tl, layer
+    return x, y, sigma, w / sigma_w, minutes, influence, last_sigma_w, last_tl, layer, m

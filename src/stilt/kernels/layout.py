@@ -73,10 +73,10 @@ def row_length(n_levels: int) -> int:
 class Columns(NamedTuple):
     """Prepared columns of one analysis time, as kernels see them."""
 
-    rows: np.ndarray
-    """float32, shape (n_slots * tile_ny * tile_nx, row_length)."""
+    values: np.ndarray
+    """float32, flat: tiles one after the other, each ``tile_ny * tile_nx`` rows of ``row_length``."""
     slots: np.ndarray
-    """int32, shape (n_tiles_y, n_tiles_x): position of each tile in ``rows``, -1 where absent."""
+    """int32, shape (n_tiles_y, n_tiles_x): position of each tile in ``values``, -1 where absent."""
 
 
 class GridShape(NamedTuple):
@@ -86,6 +86,8 @@ class GridShape(NamedTuple):
     ny: int
     tile_nx: int
     tile_ny: int
+    row_length: int
+    """Numbers per prepared column."""
     is_cyclic: bool
     """Columns wrap around in x."""
     is_global: bool
@@ -105,3 +107,5 @@ class Levels(NamedTuple):
     """Height of the coordinate's top, sigma = 0 [m MSL]."""
     surface_index: int
     """1-based index of the level that tops the surface layer."""
+    rounded: np.ndarray
+    """int64, shape (n_levels,): sigma in units of 1e-4, rounded, for comparing heights."""

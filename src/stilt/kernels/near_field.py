@@ -56,8 +56,39 @@ def plume_growth(age, samt, sigma_w, tl_w):
 
 
 @kernel
+def plume_spread(age, sigma_w, tl_w):
+    r"""
+    Return the spread of a plume by Taylor's formula [m].
+
+    Parameters
+    ----------
+    age : float
+        Time since release [s], positive in both run directions.
+    sigma_w : float
+        Standard deviation of the vertical velocity [m s-1].
+    tl_w : float
+        Lagrangian time scale of the vertical velocity [s].
+
+    Returns
+    -------
+    float
+        Standard deviation of height [m]; 0 where the time scale is not positive.
+
+    Notes
+    -----
+    .. math:: \sqrt{2} \sigma_w \sqrt{T_L a + T_L^2 (e^{-a/T_L} - 1)}
+
+    Taylor (1921): :math:`\sigma_w a` while the plume is young, growing with the square root of time later.
+    """
+    if not (tl_w > 0.0):
+        return 0.0
+    radicand = tl_w * age + tl_w * tl_w * math.expm1(-age / tl_w)
+    return math.sqrt(2.0 * radicand) * sigma_w if radicand > 0.0 else 0.0
+
+
+@kernel
 def dilute_near_field(
-    offsets, order, time, samt, sigma_w, tl_w, density, pbl_height, release, veght, foot, out
+    offsets, order, time, samt, sigma_w, tl_w, density, pbl_height, release, veght, is_taylor, foot, out
 ):
     """
     Fill ``out`` with the surface influence corrected for the shallow plume.
@@ -76,6 +107,8 @@ def dilute_near_field(
         Release height of the row's particle [m AGL].
     veght : float
         Dilution depth: a fraction of the mixed layer up to 1, metres above 1.
+    is_taylor : bool
+        Take the spread of the plume from Taylor's formula instead of summing STILT-R's growth.
     foot, out : ndarray, shape (n_rows,)
         Surface influence before and after [ppm / (umol m-2 s-1)].
     """
@@ -83,7 +116,11 @@ def dilute_near_field(
         grown = 0.0
         for k in range(offsets[p], offsets[p + 1]):
             row = order[k]
-            grown += plume_growth(abs(time[row]) * 60.0, samt[row], sigma_w[row], tl_w[row])
+            age = abs(time[row]) * 60.0
+            if is_taylor:
+                grown = plume_spread(age, sigma_w[row], tl_w[row])
+            else:
+                grown += plume_growth(age, samt[row], sigma_w[row], tl_w[row])
             plume = release[row] + grown
             depth = veght if veght > 1.0 else veght * pbl_height[row]
             out[row] = foot[row]

@@ -15,20 +15,23 @@ from typing import NamedTuple
 import numpy as np
 
 from stilt.kernels import boundaries, dilution, layout, rng
-from stilt.kernels.advection import mean_velocity
+from stilt.kernels.advection import advect
 from stilt.kernels.boundaries import ACTIVE, NEEDS_COLUMNS
 from stilt.kernels.compiler import kernel
-from stilt.kernels.dispersion import disperse, end_density
+from stilt.kernels.dispersion import density_at, disperse
 from stilt.kernels.interpolation import (
     Profile,
     column_value,
     fill_mean,
     find_place,
+    mean_value,
     nearest_value,
+    new_profile,
     want_tiles,
 )
 
 F = np.float32
+N = np.uint64
 _ZERO, _HALF, _ONE, _60 = F(0.0), F(0.5), F(1.0), F(60.0)
 
 # what is recorded for each particle and output time, beside its position
@@ -54,6 +57,8 @@ _ZERO, _HALF, _ONE, _60 = F(0.0), F(0.5), F(1.0), F(60.0)
     DSWF_OUT,
 ) = range(19)
 N_RECORDED = 19
+N_DEFAULT = TEMP
+"""The columns before this one cost nothing extra."""
 
 
 class Ensemble(NamedTuple):
@@ -81,6 +86,37 @@ class Ensemble(NamedTuple):
     """float32, shape (n, 2, n_levels): normalised error profiles of u and v; (n, 2, 0) without."""
     zi_error: np.ndarray
     """float32, shape (n,): PBL-height error [percent]."""
+    layer: np.ndarray
+    """int64: layer of each particle when last seen; only where to start looking."""
+    top_level: np.ndarray
+    """int64: level above the mixed layer when last seen; only where to start looking."""
+
+
+class Work(NamedTuple):
+    """Working memory of one thread."""
+
+    start: Profile
+    end: Profile
+    record: np.ndarray
+    """float32, shape (N_RECORDED,): what the last step found."""
+    velocity: np.ndarray
+    """float32, shape (4,)."""
+    fresh: np.ndarray
+    """float32, shape (4, n_levels): new wind errors."""
+    stamp: np.ndarray
+    """int64, shape (1,): number of the current step, which says what in the profiles is valid."""
+
+
+def new_work(n_levels: int) -> Work:
+    """Make the working memory of one thread."""
+    return Work(
+        new_profile(n_levels),
+        new_profile(n_levels),
+        np.zeros(N_RECORDED, dtype=np.float32),
+        np.zeros(4, dtype=np.float32),
+        np.zeros((4, n_levels), dtype=np.float32),
+        np.zeros(1, dtype=np.int64),
+    )
 
 
 class Physics(NamedTuple):
@@ -92,8 +128,10 @@ class Physics(NamedTuple):
     veght: np.float32
     """Dilution height: fraction of zi up to 1, metres above."""
     tlfrac: np.float32
-    hscale: np.float32
-    """Time scale of horizontal turbulence [s]."""
+    h_memory: np.float32
+    """Share of the horizontal turbulent velocity kept over a step [1]."""
+    h_rest: np.float32
+    """Share of the fresh one."""
     has_wind_error: bool
     siguverr: np.float32
     tluverr: np.float32
@@ -122,20 +160,7 @@ class Clock(NamedTuple):
     """Minutes between the analyses."""
 
 
-@kernel
-def new_profile(n_levels):
-    """Make an empty profile."""
-    return Profile(
-        np.empty((n_levels, layout.MEAN_VARIABLES), dtype=np.float32),
-        np.full(n_levels, -1, dtype=np.int64),
-        np.empty((n_levels, 2), dtype=np.float32),
-        np.full(n_levels, -1, dtype=np.int64),
-        np.empty(n_levels, dtype=np.float32),
-        np.full(n_levels, -1, dtype=np.int64),
-    )
-
-
-@kernel
+@kernel(allocates=False, forceinline=False)
 def correlated_profile(kind, state, spare, levels, depth, length, out):
     """Fill ``out`` with standard normal deviates correlated over ``length`` [m] in height."""
     for k in range(levels.sigma.size):
@@ -147,7 +172,7 @@ def correlated_profile(kind, state, spare, levels, depth, length, out):
             out[k] = a * out[k - 1] + math.sqrt(_ONE - a * a) * draw
 
 
-@kernel
+@kernel(allocates=False)
 def release(kind, state, spare, physics, levels, depth, ensemble, p):
     """Draw what a particle carries from its release: vertical velocity and, if asked, errors."""
     rng.start_draws(kind, state, p, rng.RELEASE_STEP)
@@ -166,36 +191,17 @@ def release_all(kind, state, spare, physics, levels, depth, ensemble):
         release(kind, state, spare, physics, levels, depth, ensemble, p)
 
 
-@kernel
-def perturb_winds(
-    kind,
-    state,
-    spare,
-    a,
-    b,
-    start_place,
-    end_place,
-    levels,
-    physics,
-    start,
-    end,
-    stamp,
-    depth,
-    gx,
-    gy,
-    km,
-    errors,
-):
+@kernel(allocates=False, forceinline=False)
+def perturb_winds(kind, state, spare, a, b, start_place, end_place, levels, physics, work, stamp, depth, gx, gy, km, errors):
     """Add the wind error to the start and end profiles and carry it on by one step."""
     n = levels.sigma.size
     for k in range(n):
-        fill_mean(a, b, start_place, k, start, stamp)
-        fill_mean(a, b, end_place, k, end, stamp)
+        fill_mean(a, b, start_place, k, work.start, stamp)
+        fill_mean(a, b, end_place, k, work.end, stamp)
     in_time = math.exp(-_ONE / physics.tluverr)
     in_space = math.exp(-km / physics.horcoruverr)
-    fresh = np.empty((4, n), dtype=np.float32)
     for i in range(4):
-        correlated_profile(kind, state, spare, levels, depth, physics.zcoruverr, fresh[i])
+        correlated_profile(kind, state, spare, levels, depth, physics.zcoruverr, work.fresh[i])
     time_rest = math.sqrt(_ONE - in_time * in_time)
     space_rest = math.sqrt(_ONE - in_space * in_space)
     for c in range(2):
@@ -203,17 +209,23 @@ def perturb_winds(
         at = layout.U if c == 0 else layout.V
         for k in range(n):
             error = physics.siguverr * errors[c, k]
-            start.mean[k, at] += error * cells
-            error = in_time * error + time_rest * physics.siguverr * fresh[c, k]
-            error = in_space * error + space_rest * physics.siguverr * fresh[2 + c, k]
-            end.mean[k, at] += error * cells
+            work.start.mean[k * layout.MEAN_VARIABLES + at] += error * cells
+            error = in_time * error + time_rest * physics.siguverr * work.fresh[c, k]
+            error = in_space * error + space_rest * physics.siguverr * work.fresh[2 + c, k]
+            work.end.mean[k * layout.MEAN_VARIABLES + at] += error * cells
             errors[c, k] = error / physics.siguverr
 
 
-@kernel
-def step_particle(
-    kind, state, spare, a, b, grid, levels, physics, tf0, tf1, start, end, stamp, ens, p, record
-):
+@kernel(allocates=False)
+def distance_km(gx, gy, dx, dy):
+    """Return the length [km] of a displacement in grid cells."""
+    x = gx * dx
+    y = gy * dy
+    return math.sqrt(x * x + y * y) / F(1000.0)
+
+
+@kernel(allocates=False)
+def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, work, stamp, ens, p):
     """
     Move one particle by one minute.
 
@@ -227,182 +239,105 @@ def step_particle(
         Grid, internal levels and settings.
     tf0, tf1 : float32
         Fraction of the way from ``a`` to ``b`` at the start and the end of the step.
-    start, end : Profile
-        Working memory.
+    work : Work
+        Working memory; ``record`` is filled with what the step found, without ``FOOT`` and ``SAMT``.
     stamp : int
         Distinguishes this step in the working memory.
     ens : Ensemble
         The particles.
     p : int
         Which one.
-    record : ndarray of float32, shape (N_RECORDED,)
-        Filled with what the step found, without ``FOOT`` and ``SAMT``.
 
     Returns
     -------
     status : int
         ACTIVE, the side left by, or NEEDS_COLUMNS with nothing changed.
     x, y : float
-        Where meteorology is needed when NEEDS_COLUMNS.
+        Where the particle is, or where meteorology is needed when NEEDS_COLUMNS.
+    place : Place
+        Place of the mean-advected point.
+    layer : int
+        Entry of the level list the particle ends in.
     """
     x, y, sigma = ens.x[p], ens.y[p], ens.sigma[p]
+    start_place, loaded = find_place(a, b, grid, x, y, tf0)
     side = boundaries.side_left(x, y, grid)
     if side != ACTIVE:
-        return side, x, y
-    base = levels.sigma.size * layout.PER_LEVEL
+        return side, x, y, start_place, np.int64(0)
+    if not loaded:
+        return NEEDS_COLUMNS, x, y, start_place, np.int64(0)
     n = levels.sigma.size
+    base = N(n * layout.PER_LEVEL)
     sign = physics.time_sign
+    start, end = work.start, work.end
 
-    place, loaded = find_place(a, b, grid, x, y, tf0)
-    if not loaded:
-        return NEEDS_COLUMNS, x, y
-    start_place = place
-    zi_start = nearest_value(a, b, place, base + layout.ZI)
-
-    # mean wind: first guess, then the average with the velocity found there
-    u1, v1, w1, _ = mean_velocity(a, b, place, levels, sigma)
-    x1 = x + u1 * sign
-    y1 = y + v1 * sign
-    sigma1 = sigma + w1 * sign
-    side = boundaries.side_outside(x1, y1, grid)
-    if side != ACTIVE:
-        return side, x1, y1
-    place, loaded = find_place(a, b, grid, boundaries.wrap_x(x1, grid), y1, tf1)
-    if not loaded:
-        return NEEDS_COLUMNS, boundaries.wrap_x(x1, grid), y1
-    u2, v2, w2, index_mean = mean_velocity(a, b, place, levels, sigma1)
-    xm = _HALF * (x1 + x + u2 * sign)
-    ym = _HALF * (y1 + y + v2 * sign)
-    sigma_m = _HALF * (sigma1 + sigma + w2 * sign)
-    side = boundaries.side_outside(xm, ym, grid)
-    if side != ACTIVE:
-        return side, xm, ym
-    wrapped = boundaries.wrap_x(xm, grid)
-    end_place, loaded = find_place(a, b, grid, wrapped, ym, tf1)
-    if not loaded:
-        return NEEDS_COLUMNS, wrapped, ym
-    sigma_m = max(levels.sigma[n - 1], min(_ONE, sigma_m))
-
-    terrain = column_value(a, b, end_place, base + layout.TERRAIN)
+    status, xm, ym, sigma_m, index_mean, end_place = advect(
+        a, b, grid, levels, sign, start_place, tf1, x, y, sigma, work.velocity
+    )
+    if status != ACTIVE:
+        return status, xm, ym, start_place, np.int64(0)
+    zi_start = nearest_value(a, b, start_place, base + N(layout.ZI))
+    zi_end = nearest_value(a, b, end_place, base + N(layout.ZI))
+    terrain = column_value(a, b, end_place, base + N(layout.TERRAIN))
     depth = levels.top - terrain
-    zi_end = nearest_value(a, b, end_place, base + layout.ZI)
-    gx = a.rows[end_place.near_a, base + layout.GX]
-    gy = a.rows[end_place.near_a, base + layout.GY]
 
     minutes = _ZERO
     influence = _ZERO
     sigma_w = _ZERO
     tl = _ZERO
-    layer = 1
+    layer = ens.layer[p]
     if physics.turbulence:
+        gx = a.values[end_place.near_a + base + N(layout.GX)]
+        gy = a.values[end_place.near_a + base + N(layout.GY)]
+        km = _ZERO
+        if physics.has_wind_error or physics.has_zi_error:
+            km = distance_km(gx, gy, F(xm - x), F(ym - y))
         if physics.has_wind_error:
-            dx = gx * F(xm - x)
-            dy = gy * F(ym - y)
-            km = math.sqrt(dx * dx + dy * dy) / F(1000.0)
             perturb_winds(
-                kind,
-                state,
-                spare,
-                a,
-                b,
-                start_place,
-                end_place,
-                levels,
-                physics,
-                start,
-                end,
-                stamp,
-                depth,
-                gx,
-                gy,
-                km,
+                kind, state, spare, a, b, start_place, end_place, levels, physics, work, stamp, depth, gx, gy, km,
                 ens.wind_error[p],
-            )
+            )  # fmt: skip
         index = max(_ONE, index_mean)
         low = min(int(index), n - 1)
-        at = (low - 1) * layout.PER_LEVEL + layout.VARIANCE_H
+        at = N((low - 1) * layout.PER_LEVEL + layout.VARIANCE_H)
         variance = column_value(a, b, end_place, at)
-        variance = (column_value(a, b, end_place, at + layout.PER_LEVEL) - variance) * (
-            index - F(low)
-        ) + variance
-        spread = math.sqrt(variance)
+        above = column_value(a, b, end_place, at + N(layout.PER_LEVEL))
+        spread = math.sqrt((above - variance) * (index - F(low)) + variance)
         g1 = rng.normal(kind, state, spare)
         g2 = rng.normal(kind, state, spare)
-        if math.isnan(ens.u_turb[p]):
-            u_turb = spread * g1
-            v_turb = spread * g2
-        else:
-            memory = math.exp(-_60 / physics.hscale)
-            rest = math.sqrt(_ONE - memory * memory)
-            u_turb = memory * ens.u_turb[p] + rest * spread * g1
-            v_turb = memory * ens.v_turb[p] + rest * spread * g2
+        u_turb = spread * g1
+        v_turb = spread * g2
+        if not math.isnan(ens.u_turb[p]):
+            u_turb = physics.h_memory * ens.u_turb[p] + physics.h_rest * spread * g1
+            v_turb = physics.h_memory * ens.v_turb[p] + physics.h_rest * spread * g2
         ens.u_turb[p] = u_turb
         ens.v_turb[p] = v_turb
         # the mean wind is redone inside the dispersion loop, from where the step began
         x = x + u_turb * _60 / gx
         y = y + v_turb * _60 / gy
         zv = physics.veght * zi_start if physics.veght <= _ONE else physics.veght
-        x, y, sigma, ratio, minutes, influence, sigma_w, tl, layer = disperse(
-            kind,
-            state,
-            spare,
-            a,
-            b,
-            start_place,
-            levels,
-            start,
-            stamp,
-            False,
-            zi_start,
-            depth,
-            zv,
-            physics.tlfrac,
-            sign,
-            _HALF,
-            x,
-            y,
-            sigma_m,
-            ens.w_ratio[p],
-        )
+        x, y, sigma, ratio, minutes, influence, sigma_w, tl, layer, m = disperse(
+            kind, state, spare, a, b, start_place, levels, start, stamp, False, zi_start, depth, zv,
+            physics.tlfrac, sign, _HALF, x, y, sigma_m, ens.w_ratio[p], layer, ens.top_level[p],
+        )  # fmt: skip
         zv = physics.veght * zi_end if physics.veght <= _ONE else physics.veght
-        x, y, sigma, ratio, minutes2, influence2, sigma_w, tl, layer = disperse(
-            kind,
-            state,
-            spare,
-            a,
-            b,
-            end_place,
-            levels,
-            end,
-            stamp,
-            True,
-            zi_end,
-            depth,
-            zv,
-            physics.tlfrac,
-            sign,
-            _HALF,
-            x,
-            y,
-            sigma,
-            ratio,
-        )
+        x, y, sigma, ratio, minutes2, influence2, sigma_w, tl, layer, m = disperse(
+            kind, state, spare, a, b, end_place, levels, end, stamp, True, zi_end, depth, zv,
+            physics.tlfrac, sign, _HALF, x, y, sigma, ratio, layer, m,
+        )  # fmt: skip
         minutes += minutes2
         influence += influence2
         ens.w_ratio[p] = ratio
+        ens.layer[p] = layer
+        ens.top_level[p] = m
         if physics.has_zi_error:
-            dx = gx * F(xm - ens.x[p])
-            dy = gy * F(ym - ens.y[p])
-            km = math.sqrt(dx * dx + dy * dy) / F(1000.0)
             error = ens.zi_error[p]
             memory = math.exp(-_ONE / physics.tlzierr)
-            error = memory * error + math.sqrt(_ONE - memory * memory) * physics.sigzierr * rng.normal(
-                kind, state, spare
-            )
+            rest = math.sqrt(_ONE - memory * memory) * physics.sigzierr
+            error = memory * error + rest * rng.normal(kind, state, spare)
             memory = math.exp(-km / physics.horcorzierr)
-            error = memory * error + math.sqrt(_ONE - memory * memory) * physics.sigzierr * rng.normal(
-                kind, state, spare
-            )
+            rest = math.sqrt(_ONE - memory * memory) * physics.sigzierr
+            error = memory * error + rest * rng.normal(kind, state, spare)
             ens.zi_error[p] = error
             influence = influence * max(_ZERO, (F(100.0) + error) / F(100.0))
     else:
@@ -414,67 +349,72 @@ def step_particle(
     ens.samt[p] += minutes
     ens.foot[p] += influence
 
-    # what is written of the end of the step, at the mean-advected point
-    here = sigma
-    low = 1
-    while low < n - 1 and levels.sigma[low] > here:
-        low += 1
-    fill_mean(a, b, end_place, low - 1, end, stamp)
-    below = end.mean[low - 1]
-    record[ZAGL] = (_ONE - here) * depth
+    record = work.record
+    record[ZAGL] = (_ONE - sigma) * depth
     record[MLHT] = _HALF * (zi_start + zi_end)
     record[SIGW] = sigma_w
     record[TLGR] = tl
-    if here > levels.sigma[0]:
-        record[PRES] = below[layout.PRESSURE]
-        record[DENS] = end_density(below)
-        record[TEMZ] = below[layout.TEMPERATURE]
-        record[RHFR] = below[layout.HUMIDITY]
-    else:
-        fill_mean(a, b, end_place, low, end, stamp)
-        above = end.mean[low]
-        part = (here - levels.sigma[low - 1]) / (levels.sigma[low] - levels.sigma[low - 1])
-        record[PRES] = (above[layout.PRESSURE] - below[layout.PRESSURE]) * part + below[layout.PRESSURE]
-        d0 = end_density(below)
-        record[DENS] = (end_density(above) - d0) * part + d0
-        record[TEMZ] = (above[layout.TEMPERATURE] - below[layout.TEMPERATURE]) * part + below[
-            layout.TEMPERATURE
-        ]
-        record[RHFR] = (above[layout.HUMIDITY] - below[layout.HUMIDITY]) * part + below[layout.HUMIDITY]
     record[ZSFC] = terrain
+    return ACTIVE, x, y, end_place, layer
+
+
+@kernel(allocates=False)
+def record_surroundings(a, b, place, levels, physics, work, stamp, sigma, layer, depth):
+    """Record the air around a particle at the end of a step, at the mean-advected point."""
+    n = levels.sigma.size
+    end, record = work.end, work.record
+    low = 1
+    while low < n - 1 and levels.sigma[low] > sigma:
+        low += 1
+    fill_mean(a, b, place, low - 1, end, stamp)
+    density = density_at(a, b, place, end, stamp, low - 1, True)
+    pressure = mean_value(end, low - 1, layout.PRESSURE)
+    temperature = mean_value(end, low - 1, layout.TEMPERATURE)
+    humidity = mean_value(end, low - 1, layout.HUMIDITY)
+    if sigma <= levels.sigma[0]:
+        fill_mean(a, b, place, low, end, stamp)
+        part = (sigma - levels.sigma[low - 1]) / (levels.sigma[low] - levels.sigma[low - 1])
+        density = (density_at(a, b, place, end, stamp, low, True) - density) * part + density
+        pressure = (mean_value(end, low, layout.PRESSURE) - pressure) * part + pressure
+        temperature = (mean_value(end, low, layout.TEMPERATURE) - temperature) * part + temperature
+        humidity = (mean_value(end, low, layout.HUMIDITY) - humidity) * part + humidity
+    record[PRES] = pressure
+    record[DENS] = density
+    record[TEMZ] = temperature
+    record[RHFR] = humidity
     if physics.records_all:
-        fill_mean(a, b, end_place, 0, end, stamp)
-        record[TEMP] = end.mean[0, layout.TEMPERATURE]
+        base = N(n * layout.PER_LEVEL)
+        fill_mean(a, b, place, 0, end, stamp)
+        record[TEMP] = mean_value(end, 0, layout.TEMPERATURE)
         level = min(layer, n) - 1
-        fill_mean(a, b, end_place, level, end, stamp)
-        mean = end.mean[level]
+        fill_mean(a, b, place, level, end, stamp)
         record[SPHU] = dilution.specific_humidity(
-            end_density(mean), mean[layout.TEMPERATURE], mean[layout.HUMIDITY]
+            density_at(a, b, place, end, stamp, level, True),
+            mean_value(end, level, layout.TEMPERATURE),
+            mean_value(end, level, layout.HUMIDITY),
         )
-        record[WOUT] = -sign * _HALF * (w1 + w2) * depth / _60
-        record[SHTF_OUT] = column_value(a, b, end_place, base + layout.SHTF)
-        record[WHTF_OUT] = column_value(a, b, end_place, base + layout.WHTF)
-        record[TCLD_OUT] = column_value(a, b, end_place, base + layout.TCLD)
-        record[LCLD_OUT] = column_value(a, b, end_place, base + layout.LCLD)
-        record[DSWF_OUT] = column_value(a, b, end_place, base + layout.DSWF)
-    return ACTIVE, x, y
+        record[WOUT] = -physics.time_sign * work.velocity[2] * depth / _60
+        record[SHTF_OUT] = column_value(a, b, place, base + N(layout.SHTF))
+        record[WHTF_OUT] = column_value(a, b, place, base + N(layout.WHTF))
+        record[TCLD_OUT] = column_value(a, b, place, base + N(layout.TCLD))
+        record[LCLD_OUT] = column_value(a, b, place, base + N(layout.LCLD))
+        record[DSWF_OUT] = column_value(a, b, place, base + N(layout.DSWF))
 
 
-@kernel
-def _one_step(
-    kind, state, spare, a, b, grid, levels, physics, clock, start, end, stamp, ens, p, s, out, xy, wanted
-):
+@kernel(allocates=False)
+def one_step(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, p, s, out, xy, wanted):
     """Do step ``s`` of particle ``p`` and record it; return whether the particle waits for a tile."""
+    stamp = work.stamp[0] + 1
+    work.stamp[0] = stamp
     minutes = clock.offset + F(s - clock.first_step)
     tf0 = minutes / clock.interval
     tf1 = min(_ONE, (minutes + _ONE) / clock.interval)
-    record = np.empty(N_RECORDED, dtype=np.float32)
     rng.start_draws(kind, state, p, s)
-    status, x, y = step_particle(
-        kind, state, spare, a, b, grid, levels, physics, tf0, tf1, start, end, stamp, ens, p, record
+    status, x, y, place, layer = step_particle(
+        kind, state, spare, a, b, grid, levels, physics, tf0, tf1, work, stamp, ens, p
     )
     if status == NEEDS_COLUMNS:
-        want_tiles(wanted, grid, x, y)
+        want_tiles(wanted, grid, boundaries.wrap_x(x, grid), y)
         return True
     ens.status[p] = status
     if status != ACTIVE:
@@ -482,19 +422,22 @@ def _one_step(
     ens.steps[p] = s + 1
     if (s + 1) % physics.record_every == 0:
         at = (s + 1) // physics.record_every - 1
-        for c in range(N_RECORDED):
-            out[at, p, c] = record[c]
-        out[at, p, FOOT] = ens.foot[p]
-        out[at, p, SAMT] = ens.samt[p]
+        depth = levels.top - work.record[ZSFC]
+        record_surroundings(a, b, place, levels, physics, work, stamp, ens.sigma[p], layer, depth)
+        work.record[FOOT] = ens.foot[p]
+        work.record[SAMT] = ens.samt[p]
+        columns = N_RECORDED if physics.records_all else N_DEFAULT
+        for c in range(columns):
+            out[c, p, at] = work.record[c]
         ens.foot[p] = _ZERO
         ens.samt[p] = _ZERO
-        xy[at, p, 0] = ens.x[p]
-        xy[at, p, 1] = ens.y[p]
+        xy[0, p, at] = ens.x[p]
+        xy[1, p, at] = ens.y[p]
     return False
 
 
 @kernel
-def advance(kind, state, spare, a, b, grid, levels, physics, clock, ens, first, last, out, xy, wanted):
+def advance(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, first, last, out, xy, wanted):
     """
     Carry particles ``first`` to ``last`` through the steps of a clock, as far as tiles allow.
 
@@ -506,13 +449,15 @@ def advance(kind, state, spare, a, b, grid, levels, physics, clock, ens, first, 
         The analyses around the steps.
     grid, levels, physics, clock
         Grid, internal levels, settings and time.
+    work : Work
+        Working memory of this thread.
     ens : Ensemble
         The particles; each knows how many steps it has done.
     first, last : int
         Half-open range of particles.
-    out : ndarray of float32, shape (n_records, n_particles, N_RECORDED)
-        Recorded values, filled.
-    xy : ndarray of float64, shape (n_records, n_particles, 2)
+    out : ndarray of float32, shape (N_RECORDED, n_particles, n_records)
+        Recorded values, filled; a particle's times lie side by side.
+    xy : ndarray of float64, shape (2, n_particles, n_records)
         Recorded positions in grid coordinates, filled.
     wanted : ndarray of uint8, shape (n_tiles_y, n_tiles_x)
         Tiles that are missing are set to 1.
@@ -522,63 +467,22 @@ def advance(kind, state, spare, a, b, grid, levels, physics, clock, ens, first, 
     int
         Particles that wait for a tile.
     """
-    n = levels.sigma.size
-    start = new_profile(n)
-    end = new_profile(n)
-    stamp = np.int64(0)
     waiting = 0
-    if kind == rng.HYSPLIT:
-        # one stream for all: minute by minute, particle by particle
-        for s in range(clock.first_step, clock.last_step):
-            for p in range(first, last):
-                if ens.status[p] != ACTIVE or ens.steps[p] != s:
-                    continue
-                stamp += 1
-                if _one_step(
-                    kind,
-                    state,
-                    spare,
-                    a,
-                    b,
-                    grid,
-                    levels,
-                    physics,
-                    clock,
-                    start,
-                    end,
-                    stamp,
-                    ens,
-                    p,
-                    s,
-                    out,
-                    xy,
-                    wanted,
-                ):
-                    return 1
-        return 0
-    for p in range(first, last):
-        while ens.status[p] == ACTIVE and ens.steps[p] < clock.last_step:
-            stamp += 1
-            if _one_step(
-                kind,
-                state,
-                spare,
-                a,
-                b,
-                grid,
-                levels,
-                physics,
-                clock,
-                start,
-                end,
-                stamp,
-                ens,
-                p,
-                ens.steps[p],
-                out,
-                xy,
-                wanted,
+    # counter-based streams carry one particle through the whole interval, which keeps its columns in the
+    # processor's cache; the one stream of hycs_std goes minute by minute, particle by particle
+    by_minute = kind == rng.HYSPLIT
+    steps = clock.last_step - clock.first_step
+    outer, inner = (steps, last - first) if by_minute else (last - first, steps)
+    for i in range(outer):
+        for j in range(inner):
+            p, s = (first + j, clock.first_step + i) if by_minute else (first + i, clock.first_step + j)
+            if ens.status[p] != ACTIVE or ens.steps[p] != s:
+                continue
+            if one_step(
+                kind, state, spare, a, b, grid, levels, physics, clock, work, ens, p, s, out, xy, wanted
             ):
+                if by_minute:
+                    return 1
                 waiting += 1
                 break
     return waiting

@@ -53,6 +53,30 @@ def order_by_group(group, n_groups):
 
 
 @kernel
+def sort_pairs(keys, rows, n):
+    """
+    Sort the first ``n`` keys in place, rows along with them; equal keys in order of row (Shell's method).
+
+    The groups sorted here hold some hundreds of rows, and numba's own sorts take seconds to compile.
+    """
+    gap = 1
+    while gap < n // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, n):
+            key = keys[i]
+            row = rows[i]
+            j = i
+            while j >= gap and (keys[j - gap] > key or (keys[j - gap] == key and rows[j - gap] > row)):
+                keys[j] = keys[j - gap]
+                rows[j] = rows[j - gap]
+                j -= gap
+            keys[j] = key
+            rows[j] = row
+        gap //= 3
+
+
+@kernel
 def is_ascending(offsets, order, values):
     """Tell whether ``values`` never fall within any group."""
     for p in range(offsets.size - 1):
@@ -106,40 +130,176 @@ def cell_index(x, start, size):
 
 
 @kernel
-def assign_cells(x, y, foot, low, high, start, size, pad, out):
+def fill_numbers(indx, first, present, slot):
     """
-    Give every row that can reach the map its cell, counted from the first cell of the map.
+    Number the particles from 0 in order of ``indx``.
 
     Parameters
     ----------
-    x, y : ndarray, shape (n_rows,)
-        Position [units of the grid].
-    foot : ndarray, shape (n_rows,)
-        Surface influence; rows where it is not above zero are left out.
-    low, high : tuple of two floats
-        Rows within [low, high) in both axes count (x, y).
-    start, size : tuple of two floats
-        First edge of the padded map and cell size (x, y).
-    pad : tuple of two ints
-        Cells between the first edge of the padded map and that of the map (x, y).
-    out : ndarray of int32, shape (2, n_rows)
-        Receives the cell (x, y), negative or past the end for cells of the margin; :data:`OUTSIDE` for a
-        row left out.
+    indx : ndarray, shape (n_rows,)
+        Particle of each row; whole numbers, none below ``first``.
+    first : int
+        Smallest of them.
+    present : ndarray of int32, shape (last - first + 1,)
+        Zeros; is overwritten.
+    slot : ndarray of int32, shape (n_rows,)
+        Receives the number of the row's particle.
 
     Returns
     -------
     int
-        How many rows count.
+        How many particles there are.
     """
+    for value in indx:
+        present[int(value) - first] = 1
     count = 0
-    for row in range(x.size):
-        out[0, row] = OUTSIDE
-        out[1, row] = OUTSIDE
-        if not (foot[row] > 0.0):
-            continue
-        if not (x[row] >= low[0] and x[row] < high[0] and y[row] >= low[1] and y[row] < high[1]):
-            continue
-        out[0, row] = cell_index(x[row], start[0], size[0]) - pad[0]
-        out[1, row] = cell_index(y[row], start[1], size[1]) - pad[1]
-        count += 1
+    for k in range(present.size):
+        held = present[k]
+        present[k] = count
+        count += held
+    for row in range(indx.size):
+        slot[row] = present[int(indx[row]) - first]
     return count
+
+
+@kernel
+def common_steps(slot, time, lon, lat, sign, seen, starts):
+    """
+    Look whether rows come step by step, every particle from the first step on, as engines write them.
+
+    Parameters
+    ----------
+    slot : ndarray of int32, shape (n_rows,)
+        Particle of each row, from 0.
+    time, lon, lat : ndarray, shape (n_rows,)
+        Minutes, either sign, and position.
+    sign : int
+        Direction of the run, -1 or +1.
+    seen : ndarray of bool, shape (n_particles,)
+        False throughout; is overwritten.
+    starts : ndarray of int64, shape (n_rows + 1,)
+        Receives where each step begins, and at last the number of rows.
+
+    Returns
+    -------
+    int
+        Number of steps; -1 when rows have another order, a number is missing, or a particle starts later.
+    """
+    n = slot.size
+    steps = 0
+    born = 0
+    for row in range(n):
+        # one sum is not finite when any of its parts is not
+        if not math.isfinite(time[row] + lon[row] + lat[row]):
+            return -1
+        if row == 0 or time[row] != time[row - 1]:
+            if row > 0 and sign * time[row] < sign * time[row - 1]:
+                return -1
+            starts[steps] = row
+            steps += 1
+        elif slot[row] < slot[row - 1]:
+            return -1
+        if not seen[slot[row]]:
+            if steps > 1:
+                return -1
+            seen[slot[row]] = True
+            born += 1
+    starts[steps] = n
+    return steps if born == seen.size else -1
+
+
+@kernel
+def layer_of(time, mode, shift, edges):
+    """
+    Return which layer of a footprint a time falls into.
+
+    Parameters
+    ----------
+    time : float
+        Minutes from the receptor time, either sign.
+    mode : int
+        0 one layer for all, 1 hours, 2 bins.
+    shift : float
+        Minutes the receptor time lies after the origin that hours and bins are counted from.
+    edges : ndarray, shape (n_bins + 1,)
+        Edges of the bins [min from the origin], ascending; not looked at in other modes.
+
+    Returns
+    -------
+    int
+        Hour or bin, lower edge included; :data:`OUTSIDE` beyond the bins.
+    """
+    if mode == 0:
+        return 0
+    if mode == 1:
+        return math.floor((time + shift) / 60.0)
+    when = time + shift
+    if not (when >= edges[0] and when < edges[-1]):
+        return OUTSIDE
+    return np.searchsorted(edges, when, side="right") - 1
+
+
+@kernel
+def survey_rows(offsets, time, x, y, foot, half_widths, frame, layering, map_shape, extent, is_cyclic):
+    """
+    Find out which layers the rows reach, and how many of them lie where.
+
+    Parameters
+    ----------
+    offsets : ndarray of int64, shape (n_ages + 1,)
+        Where each age begins.
+    time, x, y, foot : ndarray, shape (n_rows,)
+        Minutes, position [units of the grid] and surface influence, by age.
+    half_widths : ndarray of int64, shape (2, n_ages)
+        Cells the kernel of each age reaches to either side (x, y).
+    frame, layering : tuple
+        As in :func:`stilt.kernels.smoothing.stamp_ages`.
+    map_shape : tuple of two ints
+        Cells in x and y.
+    extent : tuple of four floats
+        Edges of the map: west, east, south, north.
+    is_cyclic : bool
+        Whether the map closes on itself in x.
+
+    Returns
+    -------
+    tuple of six int
+        First and last layer reached (first above last when there is none), rows that reach the map, rows inside
+        the extent, rows with influence, rows with both.
+    """
+    low, high, start, size, pad = frame
+    mode, shift, edges = layering
+    nx, ny = map_shape
+    west, east, south, north = extent
+    first = 2**31 - 1
+    last = OUTSIDE
+    reaching = 0
+    inside = 0
+    influencing = 0
+    both = 0
+    for g in range(offsets.size - 1):
+        hx = half_widths[0, g]
+        hy = half_widths[1, g]
+        for row in range(offsets[g], offsets[g + 1]):
+            is_inside = x[row] >= west and x[row] < east and y[row] >= south and y[row] < north
+            inside += is_inside
+            if not (foot[row] > 0.0):
+                continue
+            influencing += 1
+            both += is_inside
+            if not (x[row] >= low[0] and x[row] < high[0] and y[row] >= low[1] and y[row] < high[1]):
+                continue
+            # well inside there is no need to ask for the cell
+            is_deep = x[row] >= west + size[0] and x[row] < east - 2.0 * size[0]
+            if not (is_deep and y[row] >= south + size[1] and y[row] < north - 2.0 * size[1]):
+                ix = cell_index(x[row], start[0], size[0]) - pad[0]
+                iy = cell_index(y[row], start[1], size[1]) - pad[1]
+                if iy < -hy or iy >= ny + hy or (not is_cyclic and (ix < -hx or ix >= nx + hx)):
+                    continue
+            layer = layer_of(time[row], mode, shift, edges)
+            if layer == OUTSIDE:
+                continue
+            reaching += 1
+            first = min(first, layer)
+            last = max(last, layer)
+    return first, last, reaching, inside, influencing, both

@@ -72,7 +72,7 @@ def _ziggurat_tables() -> tuple[np.ndarray, np.ndarray, np.float32]:
 _ZIG_X, _ZIG_Y, _ZIG_EDGE = _ziggurat_tables()
 
 
-@kernel
+@kernel(allocates=False, forceinline=False)
 def philox(c0, c1, c2, c3, k0, k1, state):
     """
     Fill ``state[0:4]`` with the four 32-bit words of one Philox 4x32-10 block.
@@ -99,7 +99,7 @@ def philox(c0, c1, c2, c3, k0, k1, state):
     state[3] = np.int64(c3)
 
 
-@kernel
+@kernel(allocates=False)
 def start_draws(kind, state, particle, step):
     """Point a counter-based stream at one particle's step; the HYSPLIT stream just goes on."""
     if kind == COUNTER:
@@ -109,7 +109,7 @@ def start_draws(kind, state, particle, step):
         state[_STEP] = step
 
 
-@kernel
+@kernel(allocates=False)
 def next_word(state):
     """Return the next 32 random bits of a counter-based stream, as int64."""
     word = state[_WORD]
@@ -129,7 +129,7 @@ def next_word(state):
     return state[word]
 
 
-@kernel
+@kernel(allocates=False, forceinline=False)
 def seed_hysplit(state, seed):
     """Start the KRAND=2 stream: ``seed`` is the (negative) SEED of SETUP.CFG."""
     current = np.int64(max(abs(seed - 1), 1))
@@ -142,7 +142,7 @@ def seed_hysplit(state, seed):
     state[_HAS_SPARE] = 0
 
 
-@kernel
+@kernel(allocates=False, forceinline=False)
 def _hysplit_uniform(state):
     state[_CURRENT] = (state[_CURRENT] * _IA) % _IM
     entry = state[_LAST] // _DIVISOR
@@ -151,7 +151,7 @@ def _hysplit_uniform(state):
     return min(_AM * F(state[_LAST]), _RNMX)
 
 
-@kernel
+@kernel(allocates=False)
 def uniform(kind, state):
     """Return a float32 uniform in [0, 1)."""
     if kind == HYSPLIT:
@@ -159,7 +159,7 @@ def uniform(kind, state):
     return F(next_word(state) >> 8) * F(5.9604645e-08)
 
 
-@kernel
+@kernel(allocates=False, forceinline=False)
 def _ziggurat_rare(state, layer, x):
     """Finish a draw that fell outside the layer's rectangle: the tail, the wedge, or start again."""
     while True:
@@ -180,7 +180,7 @@ def _ziggurat_rare(state, layer, x):
             return x
 
 
-@kernel
+@kernel(allocates=False)
 def normal(kind, state, spare):
     """
     Return a float32 standard normal deviate.

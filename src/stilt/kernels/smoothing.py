@@ -20,47 +20,51 @@ import numpy as np
 
 from stilt.kernels.compiler import kernel
 from stilt.kernels.densify import wrap_difference
-from stilt.kernels.raster import OUTSIDE
+from stilt.kernels.raster import cell_index, layer_of, sort_pairs
+
+
+FEW_CELLS = 49
+"""Kernels of at most so many cells are stamped row by row: sorting rows would take longer."""
 
 
 @kernel
-def cloud_moments(offsets, order, x, y, lat, is_cyclic):
+def cloud_moments(offsets, x, y, lat, is_cyclic):
     """
-    Return the spread and the mean latitude of the cloud at each age.
+    Return the spread and the middle of the cloud at each age.
 
     Parameters
     ----------
     offsets : ndarray of int64, shape (n_ages + 1,)
-        Where each age begins in ``order``.
-    order : ndarray of int64, shape (n_rows,)
-        Rows by age.
+        Where each age begins.
     x, y : ndarray, shape (n_rows,)
-        Position [units of the grid].
+        Position by age [units of the grid]; rows without a finite one are left out.
     lat : ndarray, shape (n_rows,)
         Latitude [degrees].
     is_cyclic : bool
-        Whether ``x`` is a longitude on a grid around the globe: a cloud lying across the seam is then
-        measured the short way around.
+        Whether ``x`` is a longitude that may jump by a turn within a cloud: one that lies across the jump is
+        then measured the short way around.
 
     Returns
     -------
-    ndarray, shape (n_ages, 2)
-        Sum of the variances of x and y (n - 1) and mean latitude; NaN for fewer than two rows.
+    ndarray, shape (n_ages, 4)
+        Variance of x, variance of y (n - 1), mean latitude, mean x; NaN for fewer than two rows.
     """
     n_ages = offsets.size - 1
-    out = np.full((n_ages, 2), np.nan)
+    out = np.full((n_ages, 4), np.nan)
     for g in range(n_ages):
         first, end = offsets[g], offsets[g + 1]
-        n = end - first
-        if n < 2:
-            continue
+        n = 0
         mean_x = 0.0
         mean_y = 0.0
         mean_lat = 0.0
         for k in range(first, end):
-            mean_x += x[order[k]]
-            mean_y += y[order[k]]
-            mean_lat += lat[order[k]]
+            if math.isfinite(x[k] + y[k]):
+                n += 1
+                mean_x += x[k]
+                mean_y += y[k]
+                mean_lat += lat[k]
+        if n < 2:
+            continue
         mean_x /= n
         mean_y /= n
         mean_lat /= n
@@ -68,34 +72,41 @@ def cloud_moments(offsets, order, x, y, lat, is_cyclic):
         square_y = 0.0
         farthest = 0.0
         for k in range(first, end):
-            dx = x[order[k]] - mean_x
-            dy = y[order[k]] - mean_y
+            if not math.isfinite(x[k] + y[k]):
+                continue
+            dx = x[k] - mean_x
+            dy = y[k] - mean_y
             square_x += dx * dx
             square_y += dy * dy
             farthest = max(farthest, abs(dx))
         if is_cyclic and farthest > 90.0:
-            square_x = min(square_x, circular_squares(order, first, end, x))
-        out[g, 0] = square_x / (n - 1) + square_y / (n - 1)
-        out[g, 1] = mean_lat
+            square, centre = circular_squares(first, end, x)
+            if square < square_x:
+                square_x = square
+                mean_x = centre
+        out[g, 0] = square_x / (n - 1)
+        out[g, 1] = square_y / (n - 1)
+        out[g, 2] = mean_lat
+        out[g, 3] = mean_x
     return out
 
 
 @kernel
-def circular_squares(order, first, end, x):
-    """Return the summed squares of longitudes about their mean direction, the short way around [degrees2]."""
+def circular_squares(first, end, x):
+    """Return the summed squares of longitudes about their mean, the short way around [degrees2], and that mean."""
     east = 0.0
     north = 0.0
     for k in range(first, end):
-        east += math.cos(math.radians(x[order[k]]))
-        north += math.sin(math.radians(x[order[k]]))
+        east += math.cos(math.radians(x[k]))
+        north += math.sin(math.radians(x[k]))
     centre = math.degrees(math.atan2(north, east))
     total = 0.0
     squares = 0.0
     for k in range(first, end):
-        dx = wrap_difference(x[order[k]] - centre)
+        dx = wrap_difference(x[k] - centre)
         total += dx
         squares += dx * dx
-    return squares - total * total / (end - first)
+    return squares - total * total / (end - first), centre + total / (end - first)
 
 
 @kernel
@@ -111,7 +122,9 @@ def gaussian_weights(half_width, size, sigma, out):
 
 
 @kernel
-def stamp_ages(first_age, last_age, offsets, order, layer, cells, foot, sigma, size, is_cyclic, out):
+def stamp_ages(
+    first_age, last_age, offsets, time, x, y, foot, sigma, frame, layering, first_layer, is_cyclic, out
+):
     """
     Add the spread influence of a range of ages to the map.
 
@@ -119,18 +132,20 @@ def stamp_ages(first_age, last_age, offsets, order, layer, cells, foot, sigma, s
     ----------
     first_age, last_age : int
         Ages to do, the last one excluded.
-    offsets, order : ndarray of int64
-        Where each age begins, and rows by age.
-    layer : ndarray of int32, shape (n_rows,)
-        Layer of ``out`` the row belongs to.
-    cells : ndarray of int32, shape (2, n_rows)
-        Cell of the row (x, y); may lie outside the map.
-    foot : ndarray, shape (n_rows,)
-        Surface influence.
-    sigma : ndarray, shape (n_ages,)
-        Bandwidth at each age [units of the grid].
-    size : tuple of two floats
-        Cell size (x, y).
+    offsets : ndarray of int64, shape (n_ages + 1,)
+        Where each age begins.
+    time, x, y, foot : ndarray, shape (n_rows,)
+        Minutes, position [units of the grid] and surface influence, by age. Rows where the influence is not
+        above zero or the position is no number add nothing.
+    sigma : ndarray, shape (2, n_ages)
+        Bandwidth in x and y at each age [units of the grid].
+    frame : tuple of five pairs (x, y)
+        Lower and upper bounds of the rows that count, first edge of the padded map, cell size, and cells
+        between the first edge of the padded map and that of the map.
+    layering : tuple
+        Mode, shift and edges of :func:`stilt.kernels.raster.layer_of`.
+    first_layer : int
+        Hour or bin that is layer 0 of the map.
     is_cyclic : bool
         Whether the map closes on itself in x.
     out : ndarray, shape (n_layers, ny, nx)
@@ -140,16 +155,19 @@ def stamp_ages(first_age, last_age, offsets, order, layer, cells, foot, sigma, s
     -----
     The kernel is a product of one Gaussian in x and one in y. Cells of one map row whose kernels
     touch are first spread together along x, and the strip so made is then spread along y: the fewest
-    additions there are for a sparse cloud, and never more than stamping cell by cell.
+    additions there are for a sparse cloud, and never more than stamping cell by cell. That needs the rows
+    of an age in order of their cells, so kernels of a few cells are stamped as the rows come.
     """
-    ny, nx = out.shape[1:]
-    largest = 0.0
+    low_edge, high_edge, start, size, pad = frame
+    mode, shift, edges = layering
+    n_layers, ny, nx = out.shape
+    hx_max = 0
+    hy_max = 0
     longest = 0
     for g in range(first_age, last_age):
-        largest = max(largest, sigma[g])
+        hx_max = max(hx_max, int(3.0 * sigma[0, g] / size[0]))
+        hy_max = max(hy_max, int(3.0 * sigma[1, g] / size[1]))
         longest = max(longest, offsets[g + 1] - offsets[g])
-    hx_max = int(3.0 * largest / size[0])
-    hy_max = int(3.0 * largest / size[1])
     gx = np.empty(2 * hx_max + 1)
     gy = np.empty(2 * hy_max + 1)
     strip = np.empty(nx + 2 * hx_max + 4)
@@ -158,44 +176,64 @@ def stamp_ages(first_age, last_age, offsets, order, layer, cells, foot, sigma, s
     width = np.int64(nx + 2 * hx_max + 2)
     height = np.int64(ny + 2 * hy_max + 2)
     for g in range(first_age, last_age):
-        hx = int(3.0 * sigma[g] / size[0])
-        hy = int(3.0 * sigma[g] / size[1])
+        hx = int(3.0 * sigma[0, g] / size[0])
+        hy = int(3.0 * sigma[1, g] / size[1])
+        is_small = (2 * hx + 1) * (2 * hy + 1) <= FEW_CELLS and hx < nx
+        gaussian_weights(hx, size[0], sigma[0, g], gx)
+        gaussian_weights(hy, size[1], sigma[1, g], gy)
         # rows whose kernel reaches the map
         m = 0
-        for k in range(offsets[g], offsets[g + 1]):
-            row = order[k]
-            ix = cells[0, row]
-            iy = cells[1, row]
-            if ix == OUTSIDE or iy < -hy or iy >= ny + hy:
+        for row in range(offsets[g], offsets[g + 1]):
+            if not (foot[row] > 0.0):
                 continue
-            if not is_cyclic and (ix < -hx or ix >= nx + hx):
+            if not (x[row] >= low_edge[0] and x[row] < high_edge[0]):
+                continue
+            if not (y[row] >= low_edge[1] and y[row] < high_edge[1]):
+                continue
+            ix = cell_index(x[row], start[0], size[0]) - pad[0]
+            iy = cell_index(y[row], start[1], size[1]) - pad[1]
+            if iy < -hy or iy >= ny + hy or (not is_cyclic and (ix < -hx or ix >= nx + hx)):
+                continue
+            layer = layer_of(time[row], mode, shift, edges) - first_layer
+            if layer < 0 or layer >= n_layers:
                 continue
             if hx == 0 and hy == 0:
-                out[layer[row], iy, ix % nx] += foot[row]
+                out[layer, iy, ix % nx] += foot[row]
                 continue
-            keys[m] = (layer[row] * height + iy + hy_max) * width + ix + hx_max + 1
+            if is_small:
+                amount = foot[row]
+                left = -hx if is_cyclic else max(-hx, -ix)
+                right = hx if is_cyclic else min(hx, nx - 1 - ix)
+                for dy in range(max(-hy, -iy), min(hy, ny - 1 - iy) + 1):
+                    part = amount * gy[dy + hy]
+                    for dx in range(left, right + 1):
+                        column = ix + dx
+                        if column < 0:
+                            column += nx
+                        elif column >= nx:
+                            column -= nx
+                        out[layer, iy + dy, column] += part * gx[dx + hx]
+                continue
+            keys[m] = (layer * height + iy + hy_max) * width + ix + hx_max + 1
             rows[m] = row
             m += 1
         if m == 0:
             continue
-        gaussian_weights(hx, size[0], sigma[g], gx)
-        gaussian_weights(hy, size[1], sigma[g], gy)
-        by_cell = np.argsort(keys[:m], kind="mergesort")
+        sort_pairs(keys, rows, m)
         i = 0
         while i < m:
-            row = rows[by_cell[i]]
-            lay = layer[row]
-            iy = cells[1, row]
-            left = cells[0, row] - hx
+            line = keys[i] // width
+            lay = line // height
+            iy = line % height - hy_max
+            left = keys[i] % width - hx_max - 1 - hx
             right = left
             if not is_cyclic:
                 left = max(left, 0)
                 right = left
             # spread along x until the next kernel no longer touches
             while i < m:
-                row = rows[by_cell[i]]
-                ix = cells[0, row]
-                if layer[row] != lay or cells[1, row] != iy or (ix - hx > right and right > left):
+                ix = keys[i] % width - hx_max - 1
+                if keys[i] // width != line or (ix - hx > right and right > left):
                     break
                 low = ix - hx
                 high = ix + hx + 1
@@ -206,9 +244,9 @@ def stamp_ages(first_age, last_age, offsets, order, layer, cells, foot, sigma, s
                     strip[c - left] = 0.0
                 right = max(right, high)
                 amount = 0.0
-                key = keys[by_cell[i]]
-                while i < m and keys[by_cell[i]] == key:
-                    amount += foot[rows[by_cell[i]]]
+                key = keys[i]
+                while i < m and keys[i] == key:
+                    amount += foot[rows[i]]
                     i += 1
                 target = strip[low - left : high - left]
                 weights = gx[low - ix + hx : high - ix + hx]

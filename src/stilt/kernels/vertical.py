@@ -50,7 +50,7 @@ T_, U_, V_, W_, RH_, TV_, P_, Z_ = 0, 1, 2, 3, 4, 5, 6, 7
 PROFILE_ROWS = 8
 
 
-@kernel
+@kernel(allocates=False)
 def index_of_sigma(sigma, a, b, c, top, n_levels):
     """
     Find the fractional level index of a sigma.
@@ -79,7 +79,7 @@ def index_of_sigma(sigma, a, b, c, top, n_levels):
     return min(max(index, _ZERO), F(n_levels))
 
 
-@kernel
+@kernel(allocates=False)
 def saturation_pressure(temperature):
     """Return saturation vapour pressure [hPa] at a temperature [K]: exp(21.4 - 5351/T)."""
     return math.exp(_ES_A - _ES_B / temperature)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
+from stilt.accessors import plots_of
 from stilt.errors import MissingExtraError, ReceptorError
 from stilt.ids import COORDINATE_DECIMALS, HEIGHT_DECIMALS, LocationID, ReceptorID
 from stilt.receptors.times import to_utc
@@ -128,12 +129,18 @@ class Receptor(ABC):
             from shapely import geometry
         except ImportError as error:
             raise MissingExtraError(
-                "receptor.geometry needs shapely, which is not installed; pip install 'pystilt[geometry]'"
+                "receptor.geometry needs shapely, which is not installed; "
+                "pip install '.[geometry]' in the stilt checkout"
             ) from error
         points = list(zip(self.longitudes, self.latitudes, self.altitudes, strict=True))
         if self.kind == "point":
             return geometry.Point(points[0])
         return geometry.LineString(points) if self.kind == "column" else geometry.MultiPoint(points)
+
+    @property
+    def plot(self) -> Any:
+        """Pictures of the receptor (extra ``plot``): ``receptor.plot.map()``."""
+        return plots_of("receptor", self)
 
     @staticmethod
     def from_points(

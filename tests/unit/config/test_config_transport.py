@@ -28,6 +28,7 @@ OTHERS = {
     **dict.fromkeys(("kmsl", "maxpar", "seed", "timeout")),
     "wvert": False,
     "hnf_plume": True,
+    "hnf_mode": "rstilt",
     "rm_dat": True,
     "varsiwant": tuple("time indx long lati zagl foot mlht pres dens samt sigw tlgr".split()),
 }

@@ -334,3 +334,21 @@ def test_what_is_missing_is_named():
         calc_footprint(plume(), WIDE)
     with pytest.raises(FootprintError, match="smooth_factor = -1"):
         footprint_of(plume(), smooth_factor=-1.0)
+
+
+def test_warming_up_compiles_all_that_a_footprint_needs():
+    """After a warm-up neither a footprint nor a correction compiles anything more."""
+    from stilt.footprint import warm_up
+    from stilt.kernels import densify, near_field, raster, smoothing
+
+    def compiled() -> dict[str, int]:
+        kernels = {name: f for m in (densify, near_field, raster, smoothing) for name, f in vars(m).items()}
+        return {name: len(f.signatures) for name, f in kernels.items() if hasattr(f, "signatures")}
+
+    warm_up()
+    before = compiled()
+    table = plume(drift=0.3)
+    footprint_of(table.astype({"foot": "float32", "time": "float32"}))
+    grid = Grid(xmin=-180, xmax=180, ymin=30, ymax=50, xres=0.1, yres=0.1)
+    footprint_of(table, grid)
+    assert compiled() == before

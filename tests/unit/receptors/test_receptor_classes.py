@@ -245,5 +245,5 @@ def test_geometry_has_heights():
 def test_geometry_without_shapely_says_what_to_install(monkeypatch):
     """It is an extra."""
     monkeypatch.setitem(sys.modules, "shapely", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'pystilt\[geometry\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[geometry\]'"):
         _ = point().geometry

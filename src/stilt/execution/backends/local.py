@@ -13,14 +13,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from stilt.errors import TransportError
 from stilt.execution.stopping import FlagWatcher, StopFlag
 
 T = TypeVar("T")
@@ -28,17 +30,15 @@ R = TypeVar("R")
 Work = Callable[[T, Callable[[], bool]], R]
 """A task and the question whether to stop; must be picklable by cloudpickle."""
 
-ONE_THREAD = {
-    name: "1"
-    for name in (
-        "PYSTILT_THREADS",
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-    )
-}
+_THREAD_VARIABLES = (
+    "PYSTILT_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+ONE_THREAD = dict.fromkeys(_THREAD_VARIABLES, "1")
 """Workers are as many as the user wants cores used, so none of them starts threads of its own."""
 
 _POLL = 0.5
@@ -47,10 +47,11 @@ _POLL = 0.5
 _PATIENCE = 5.0
 """Seconds a worker gets to end by itself."""
 
-_MAX_FRUITLESS_STARTS = 3
+_MAX_DEATHS_AT_FIRST = 3
+"""Deaths for each worker, without a single result, after which something is wrong with all of them."""
 
 
-def run_inline(tasks: Iterable[T], work: Work[T, R], stop: StopFlag) -> Iterator[tuple[T, R]]:
+def run_inline(tasks: Iterable[T], work: Work[T, R], stop: StopFlag) -> Generator[tuple[T, R], None, None]:
     """
     Run tasks one after another in this process.
 
@@ -80,7 +81,7 @@ def run_pool(
     *,
     n_workers: int,
     died: Callable[[T], R],
-) -> Iterator[tuple[T, R]]:
+) -> Generator[tuple[T, R], None, None]:
     """
     Run tasks in worker processes, in whatever order they finish.
 
@@ -105,7 +106,8 @@ def run_pool(
     lanes: list[_Lane[T, R]] = [_Lane(work, stop.path) for _ in range(n_workers)]
     running: dict[Future[R], tuple[_Lane[T, R], T]] = {}
     suspects: list[T] = []
-    fruitless = 0
+    deaths = 0
+    any_result = False
     graceful = False
     try:
         while True:
@@ -123,15 +125,15 @@ def run_pool(
                 lane.busy = False
                 error = future.exception()
                 if error is None:
-                    fruitless = 0
+                    any_result = True
                     yield task, future.result()
                 elif _is_death(error):
                     lane.close(kill=True)
-                    fruitless += 1
-                    if fruitless > _MAX_FRUITLESS_STARTS * n_workers:
-                        raise RuntimeError(
-                            f"worker processes die as soon as they start ({_brief(error)}); "
-                            "use n_workers: 1 to see why."
+                    deaths += 1
+                    if not any_result and deaths > _MAX_DEATHS_AT_FIRST * n_workers:
+                        raise TransportError(
+                            f"the first {deaths} worker processes all died ({_brief(error)}); "
+                            "use n_workers: 1 to see why, or fewer particles if memory is short."
                         ) from error
                     if not stop.is_raised():
                         suspects.append(task)
@@ -148,7 +150,7 @@ def run_pool(
 
 def _run_alone(
     suspects: Iterable[T], work: Work[T, R], stop: StopFlag, died: Callable[[T], R]
-) -> Iterator[tuple[T, R]]:
+) -> Generator[tuple[T, R], None, None]:
     for task in suspects:
         lane: _Lane[T, R] = _Lane(work, stop.path)
         finished = False
@@ -214,10 +216,9 @@ class _Lane(Generic[T, R]):
 
 
 def _pickled(work: Any) -> bytes:
-    from joblib.externals import cloudpickle
+    from joblib.externals.loky.backend.reduction import dumps
 
-    data: bytes = cloudpickle.dumps(work)
-    return data
+    return bytes(dumps(work))
 
 
 def _is_death(error: BaseException) -> bool:
@@ -263,8 +264,6 @@ def _leave_with_parent(parent: int) -> None:
 def _work_on(task: Any) -> Any:
     work = _state["work"]
     if isinstance(work, bytes):
-        from joblib.externals import cloudpickle
-
-        work = _state["work"] = cloudpickle.loads(work)
+        work = _state["work"] = pickle.loads(work)  # noqa: S301 - written by the parent process
         gc.freeze()
     return work(task, _state["stop"])

@@ -103,11 +103,13 @@ def internal_levels(levels: VerticalLevels, z_top: float) -> Levels:
     k = np.arange(1, count + 1, dtype=np.float32)
     a32, b32, c32, top32 = np.float32(a), np.float32(b), np.float32(c), np.float32(top)
     sigma = np.float32(1.0) - (a32 * k * k + b32 * k + c32) / top32
+    sigma = sigma.astype(np.float32)
     return Levels(
-        sigma=sigma.astype(np.float32),
+        sigma=sigma,
         a=a32,
         b=b32,
         c=c32,
         top=top32,
         surface_index=max(1, _level_below(_SURFACE_LAYER, a, b, c)),
+        rounded=np.trunc(np.float32(10000.0) * sigma + np.copysign(np.float32(0.5), sigma)).astype(np.int64),
     )

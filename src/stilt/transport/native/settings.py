@@ -8,7 +8,7 @@ from stilt.errors import UnsupportedSettingError
 IMPLEMENTED = frozenset(
     {
         # the run
-        "n_hours", "numpar", "maxpar", "seed", "hnf_plume", "rm_dat", "timeout", "varsiwant",
+        "n_hours", "numpar", "maxpar", "seed", "hnf_plume", "hnf_mode", "rm_dat", "timeout", "varsiwant",
         # physics
         "veght", "tlfrac", "hscale", "kmix0", "kmixd", "kbls", "k10m", "z_top", "outdt", "nturb",
         "ziscale", "zicontroltf", "kmsl",

@@ -42,9 +42,9 @@ class Recorded:
 
     Attributes
     ----------
-    values : ndarray of float32, shape (n_times, n_particles, N_RECORDED)
+    values : ndarray of float32, shape (N_RECORDED, n_particles, n_times)
         In the order of :mod:`stilt.kernels.particles`.
-    xy : ndarray of float64, shape (n_times, n_particles, 2)
+    xy : ndarray of float64, shape (2, n_particles, n_times)
         Grid coordinates.
     minutes : ndarray of float64, shape (n_times,)
         Minutes from release, negative backward.
@@ -135,6 +135,8 @@ def physics_of(params: TransportParams, *, error: bool) -> Physics:
     wind = error and params.has_wind_error
     zi = error and params.has_zi_error
 
+    h_memory = np.exp(np.float32(-60.0) / np.float32(params.hscale))
+
     def number(value: float | None) -> np.float32:
         return np.float32(1.0 if value is None else value)
 
@@ -143,7 +145,8 @@ def physics_of(params: TransportParams, *, error: bool) -> Physics:
         turbulence=params.nturb == 0,
         veght=np.float32(params.veght),
         tlfrac=np.float32(params.tlfrac),
-        hscale=np.float32(params.hscale),
+        h_memory=h_memory,
+        h_rest=np.sqrt(np.float32(1.0) - h_memory * h_memory),
         has_wind_error=wind,
         siguverr=number(params.siguverr),
         tluverr=number(params.tluverr),
@@ -184,7 +187,7 @@ def terrain_at(columns: TimeColumns, source: ColumnSource, x: np.ndarray, y: np.
     if shape.is_cyclic:
         wanted |= tiles_of(np.ones_like(x), y, shape) | tiles_of(np.ones_like(x), y + 1, shape)
     columns.load(sorted(wanted))
-    at = source.levels.sigma.size * layout.PER_LEVEL + layout.TERRAIN
+    at = np.uint64(source.levels.sigma.size * layout.PER_LEVEL + layout.TERRAIN)
     out = np.empty(x.size, dtype=np.float32)
     points, index = np.unique(np.stack([x, y], axis=1), axis=0, return_inverse=True)
     heights = np.empty(len(points), dtype=np.float32)
@@ -269,14 +272,17 @@ def simulate(
         steps=np.zeros(n, dtype=np.int64),
         wind_error=np.zeros((n, 2, n_error), dtype=np.float32),
         zi_error=np.zeros(n, dtype=np.float32),
+        layer=np.ones(n, dtype=np.int64),
+        top_level=np.ones(n, dtype=np.int64),
     )
     n_records = n_steps // physics.record_every
-    values = np.empty((n_records, n, particles.N_RECORDED), dtype=np.float32)
-    xy = np.empty((n_records, n, 2), dtype=np.float64)
+    values = np.empty((particles.N_RECORDED, n, n_records), dtype=np.float32)
+    xy = np.empty((2, n, n_records), dtype=np.float64)
 
     workers = 1 if stream == rng.HYSPLIT else (threads or thread_count())
     states = [rng.new_state(stream, seed, key) for _ in range(workers)]
     spares = [np.zeros(1, dtype=np.float32) for _ in range(workers)]
+    memories = [particles.new_work(levels.sigma.size) for _ in range(workers)]
     particles.release_all(stream, states[0], spares[0], physics, levels, depth, ensemble)
 
     def heed(done_steps: int) -> None:
@@ -314,7 +320,7 @@ def simulate(
                         view_b: Columns = view_b,
                     ) -> int:
                         return particles.advance(
-                            stream, states[worker], spares[worker], view_a, view_b, shape, levels, physics, clock,
+                            stream, states[worker], spares[worker], view_a, view_b, shape, levels, physics, clock, memories[worker],
                             ensemble, block[0], block[1], values, xy, missing,
                         )  # fmt: skip
 

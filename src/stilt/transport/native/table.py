@@ -58,8 +58,7 @@ def particle_table(
     """
     alive = recorded.alive
     step, particle = np.nonzero(alive)
-    xy = recorded.xy[alive]
-    lon, lat = grid.to_lonlat(xy[:, 0], xy[:, 1])
+    lon, lat = grid.to_lonlat(recorded.xy[0].T[alive], recorded.xy[1].T[alive])
     columns: dict[str, np.ndarray] = {}
     for name in names:
         if name == "time":
@@ -71,7 +70,7 @@ def particle_table(
         elif name == "lati":
             columns[name] = lat
         else:
-            columns[name] = recorded.values[step, particle, _RECORDED_COLUMNS[name]]
+            columns[name] = recorded.values[_RECORDED_COLUMNS[name]].T[alive]
     if heights is not None:
         columns["xhgt"] = heights[particle].astype(np.float32)
     return pd.DataFrame(columns)

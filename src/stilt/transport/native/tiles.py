@@ -54,6 +54,7 @@ def grid_shape(source: ColumnSource) -> GridShape:
         ny=grid.ny,
         tile_nx=min(TILE, grid.nx),
         tile_ny=min(TILE, grid.ny),
+        row_length=row_length(source.levels.sigma.size),
         is_cyclic=bool(grid.is_cyclic),
         is_global=bool(grid.is_global),
     )
@@ -182,7 +183,7 @@ class TimeColumns:
     @property
     def columns(self) -> Columns:
         """What kernels read; only tiles loaded so far."""
-        return Columns(self._rows, self._slots)
+        return Columns(self._rows.reshape(-1), self._slots)
 
     @property
     def nbytes(self) -> int:

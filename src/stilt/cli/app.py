@@ -1,0 +1,340 @@
+"""The commands and their options; what they need is imported when they run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stilt.cli.entry import EXIT_FAILED, set_debug
+
+if TYPE_CHECKING:
+    from stilt.execution.handle import JobHandle
+    from stilt.model import Model
+
+app = typer.Typer(
+    name="stilt",
+    help="STILT: trajectories and footprints of receptors. All times are UTC.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+_PROJECT_HELP = "Project folder with config.yaml and receptors.csv."
+Project = Annotated[str, typer.Argument(metavar="PROJECT", help=_PROJECT_HELP)]
+OutputDir = Annotated[
+    str | None, typer.Option("--output-dir", metavar="DIR", help="Where outputs live; default: the project.")
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show tracebacks.", callback=set_debug, show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
+ComputeRoot = Annotated[
+    str | None,
+    typer.Option("--compute-root", metavar="DIR", help="Where scratch folders go; default: a temporary one."),
+]
+
+
+def _at_least_one(text: str | int) -> int:
+    """Read a number of workers or rows."""
+    text = str(text)  # a default arrives as a number
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"'{text}' is not a whole number of 1 or more")
+    return int(text)
+
+
+def command() -> Any:
+    """Build the command line."""
+    return typer.main.get_command(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from stilt import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _stilt(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_show_version, is_eager=True, show_default=False
+        ),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """STILT: trajectories and footprints of receptors. All times are UTC."""
+
+
+@app.command()
+def init(
+    directory: Annotated[str, typer.Argument(metavar="[DIR]", help="Folder to begin a project in.")] = ".",
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo", help="Also write a small made-up meteorology and receptors.", show_default=False
+        ),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Begin a project: a commented config.yaml and receptors.csv."""
+    from stilt.cli.scaffold import write_demo, write_project
+
+    folder = Path(directory)
+    written = write_demo(folder) if demo else write_project(folder)
+    print(f"wrote {', '.join(written)} in {folder}")
+    print(f"next: stilt run {directory}" if demo else "next: edit both, then stilt check and stilt run")
+
+
+@app.command()
+def check(
+    project: Project = ".",
+    as_json: AsJson = False,
+    output_dir: OutputDir = None,
+    debug: Debug = False,
+) -> int:
+    """Look for what would stop a run: settings, meteorology, receptors, outputs."""
+    from stilt.cli import show
+
+    report = _model(project, output_dir).check()
+    if as_json:
+        show.as_json(report.to_dict())
+    else:
+        show.report(report)
+    return 0 if report.ok else EXIT_FAILED
+
+
+@app.command()
+def run(
+    project: Project = ".",
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="FILE", help="Settings instead of PROJECT/config.yaml.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", help="Where to run, instead of as configured.")
+    ] = None,
+    n_workers: Annotated[
+        int | None, typer.Option("--n-workers", metavar="N", parser=_at_least_one, help="Number of workers.")
+    ] = None,
+    no_skip: Annotated[
+        bool, typer.Option("--no-skip", help="Also make again what is complete.", show_default=False)
+    ] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="Remove outputs made with other settings, and make them again.",
+            show_default=False,
+        ),
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for the end (local runs always do).")
+    ] = True,
+    compute_root: ComputeRoot = None,
+    output_dir: OutputDir = None,
+    debug: Debug = False,
+) -> int:
+    """Run what is not complete: trajectories, then footprints."""
+    model = _model(project, output_dir, config=config, compute_root=compute_root)
+    executor: dict[str, Any] | None = None
+    if backend is not None or n_workers is not None:
+        executor = {"backend": backend or model.config.execution.backend}
+        if n_workers is not None:
+            executor["n_workers"] = n_workers
+    handle = model.run(
+        executor, skip_existing=False if no_skip else None, wait=wait, refresh=refresh, progress=True
+    )
+    return _end_of_run(model, project, output_dir, handle)
+
+
+@app.command()
+def register(
+    project: Project,
+    receptors: Annotated[
+        str | None,
+        typer.Option("--receptors", metavar="FILE", help="Receptors instead of PROJECT/receptors.csv."),
+    ] = None,
+    scene_id: Annotated[str | None, typer.Option("--scene-id", help="Label for all of them.")] = None,
+    output_dir: OutputDir = None,
+    debug: Debug = False,
+) -> None:
+    """Ask for simulations without running them."""
+    model = _model(project, output_dir, receptors=None if receptors is None else Path(receptors))
+    pending = model.register_pending(scene_id=scene_id)
+    n_registered = len(model.receptors) * len(model.config.mets)
+    print(f"{n_registered} simulations registered, {len(pending)} of them not complete")
+
+
+@app.command("push-worker")
+def push_worker(
+    project: Project,
+    chunk: Annotated[
+        str | None,
+        typer.Option("--chunk", metavar="FILE", help="Work list; default: everything not complete."),
+    ] = None,
+    cpus: Annotated[
+        int,
+        typer.Option(
+            "--cpus",
+            metavar="N",
+            parser=_at_least_one,
+            help="Worker processes; default: 1.",
+            show_default=False,
+        ),
+    ] = 1,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing/--no-skip-existing", help="Make only what is missing.")
+    ] = True,
+    compute_root: ComputeRoot = None,
+    output_dir: OutputDir = None,
+    debug: Debug = False,
+) -> int:
+    """Run a given list of simulations under the published settings."""
+    from stilt.execution.entrypoints import push_chunk
+    from stilt.execution.progress import reporter_for
+
+    handle = push_chunk(
+        _store(project, output_dir),
+        chunk,
+        n_cores=cpus,
+        skip_existing=skip_existing,
+        compute_root=_compute_root(compute_root),
+        reporter=reporter_for(True),
+    )
+    return _end_of_work(handle)
+
+
+@app.command("pull-worker")
+def pull_worker(
+    project: Project,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Keep waiting for more.", show_default=False)
+    ] = False,
+    max_rows: Annotated[
+        int | None,
+        typer.Option("--max-rows", metavar="N", parser=_at_least_one, help="Rows claimed at once."),
+    ] = None,
+    output_dir: OutputDir = None,
+    debug: Debug = False,
+) -> None:
+    """Run simulations from the work queue."""
+    _refuse_without_queue()
+
+
+@app.command()
+def serve(project: Project, output_dir: OutputDir = None, debug: Debug = False) -> None:
+    """Keep pulling simulations from the work queue until told to stop."""
+    _refuse_without_queue()
+
+
+@app.command()
+def rebuild(
+    project: Project = ".",
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove queue rows that nobody asks for.", show_default=False)
+    ] = False,
+    output_dir: OutputDir = None,
+    debug: Debug = False,
+) -> None:
+    """Bring the work queue in line with the outputs; without a queue, report the status."""
+    from stilt.cli import show
+
+    model = _model(project, output_dir)
+    counts = model.status()
+    print("no work queue is configured: outputs are the state, there is nothing to rebuild")
+    show.counts(counts)
+
+
+@app.command()
+def status(
+    project: Project = ".",
+    scene_id: Annotated[str | None, typer.Option("--scene-id", help="Only this scene.")] = None,
+    by_scene: Annotated[bool, typer.Option("--by-scene", help="Count by scene.", show_default=False)] = False,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="List failures with their reasons.", show_default=False)
+    ] = False,
+    as_json: AsJson = False,
+    output_dir: OutputDir = None,
+    debug: Debug = False,
+) -> None:
+    """Say what is complete, from the outputs as they are now."""
+    from stilt.cli import show
+
+    summary = show.summarise(
+        _model(project, output_dir), scene_id=scene_id, by_scene=by_scene, failures=failures
+    )
+    if as_json:
+        show.as_json(summary.to_dict())
+    else:
+        show.status(summary, failures=failures)
+
+
+# --- shared -------------------------------------------------------------------------------------------
+
+
+def _model(project: str, output_dir: str | None, **options: Any) -> Model:
+    from stilt.errors import ProjectError
+    from stilt.model import Model
+
+    folder = Path(project)
+    if folder.is_file():
+        raise ProjectError(
+            f"{project} is a file; give the project's folder (and --config for another config)."
+        )
+    model = Model(project=project, output_dir=output_dir, **options)
+    _ = model.config
+    return model
+
+
+def _store(project: str, output_dir: str | None) -> Any:
+    from stilt.storage import open_store
+
+    return open_store(output_dir if output_dir is not None else project)
+
+
+def _compute_root(given: str | None) -> Path | None:
+    from stilt.config import RuntimeSettings
+
+    if given is not None:
+        return Path(given).expanduser().absolute()
+    root = RuntimeSettings.from_env().compute_root
+    return None if root is None else root.absolute()
+
+
+def _refuse_without_queue() -> None:
+    from stilt.errors import NoQueueError
+    from stilt.execution.messages import no_queue_message
+
+    raise NoQueueError(no_queue_message())
+
+
+def _end_of_run(model: Model, project: str, output_dir: str | None, handle: JobHandle) -> int:
+    from stilt.cli import show
+
+    print_details(handle)
+    where = project if output_dir is None else f"{project} --output-dir {output_dir}"
+    show.run_summary(model, handle, where)
+    return handle.exit_code
+
+
+def _end_of_work(handle: JobHandle) -> int:
+    from stilt.cli import show
+
+    print_details(handle)
+    show.work_summary(handle)
+    return handle.exit_code
+
+
+def print_details(handle: JobHandle) -> None:
+    """Show the tracebacks of failures when they are wanted."""
+    from stilt.cli.entry import debug_is_on
+
+    if debug_is_on():
+        for result in handle.failed:
+            print(f"{result.sim_id}:\n{result.detail}", file=sys.stderr)

@@ -1,0 +1,260 @@
+"""Results as text for people, or as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stilt.completion import StatusCounts, expected_footprints
+from stilt.storage.failures import FailureRecord, read_failure
+
+if TYPE_CHECKING:
+    from stilt.execution.handle import JobHandle
+    from stilt.execution.preflight import Report
+    from stilt.model import Model
+
+_STATES = ("total", "completed", "running", "pending", "failed")
+_MAX_LISTED = 20
+
+
+@dataclass
+class Summary:
+    """
+    What ``stilt status`` says.
+
+    Parameters
+    ----------
+    output_dir : str
+        Where outputs live.
+    counts : StatusCounts
+        All simulations, or those of one scene.
+    scenes : dict of StatusCounts, optional
+        By scene; empty string for simulations without one.
+    differing : list of str
+        Rows that would be registered with other footprints or for another meteorology now.
+    failures : dict of FailureRecord
+        Why the last attempts failed, by simulation.
+    """
+
+    output_dir: str
+    counts: StatusCounts
+    scene_id: str | None = None
+    scenes: Mapping[str | None, StatusCounts] | None = None
+    differing: Sequence[str] = ()
+    failures: Mapping[str, FailureRecord] | None = None
+    footprints: Sequence[str] = ()
+    cache: tuple[str, int] | None = None
+    stale: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary in words JSON knows."""
+        out: dict[str, Any] = {"output_dir": self.output_dir, **self.counts.to_dict()}
+        if self.scene_id is not None:
+            out["scene_id"] = self.scene_id
+        out["footprints"] = list(self.footprints)
+        out["differing"] = list(self.differing)
+        out["stale"] = self.stale
+        if self.cache is not None:
+            out["cache"] = {"path": self.cache[0], "bytes": self.cache[1]}
+        if self.scenes is not None:
+            out["scenes"] = [{"scene_id": scene, **counts.to_dict()} for scene, counts in self.scenes.items()]
+        if self.failures is not None:
+            out["failures"] = [
+                {
+                    "sim_id": sim_id,
+                    "reason": record.reason,
+                    "message": record.message,
+                    "time": record.time,
+                    "attempt": record.attempt,
+                }
+                for sim_id, record in self.failures.items()
+            ]
+        return out
+
+
+def summarise(
+    model: Model, *, scene_id: str | None = None, by_scene: bool = False, failures: bool = False
+) -> Summary:
+    """
+    Look at a project.
+
+    Parameters
+    ----------
+    model : Model
+        The project.
+    scene_id : str, optional
+        Only this scene.
+    by_scene, failures : bool
+        Also count by scene, also read the failure records.
+    """
+    from stilt.errors import ProjectError
+    from stilt.outputs import check_settings
+
+    simulations = model.simulations
+    if scene_id is not None:
+        simulations = simulations.select(scene_id=scene_id)
+    survey = simulations.survey()
+    table = simulations.table()
+    if scene_id is not None and not survey.complete | survey.failed | survey.pending:
+        known = [scene for scene in table.by_scene() if scene is not None]
+        listed = ", ".join(known[:10]) or "none"
+        raise ProjectError(f"no simulation is registered with scene '{scene_id}'; scenes: {listed}.")
+    scenes = None
+    if by_scene:
+        scenes = {
+            scene: survey.counts(ids)
+            for scene, ids in table.by_scene().items()
+            if scene_id is None or scene == scene_id
+        }
+    footprints = expected_footprints(model.config)
+    records = None
+    if failures:
+        found = ((sim_id, read_failure(model.store, sim_id)) for sim_id in sorted(survey.failed))
+        records = {sim_id: record for sim_id, record in found if record is not None}
+    stale = check_settings(model.store, model.config)
+    return Summary(
+        output_dir=model.output_dir,
+        counts=survey.counts(),
+        scene_id=scene_id,
+        scenes=scenes,
+        differing=table.differing(footprints, model.config.mets) if len(table) else [],
+        failures=records,
+        footprints=footprints,
+        cache=_cache(model),
+        stale=stale.message if stale else "",
+    )
+
+
+def as_json(values: Any) -> None:
+    """Print JSON."""
+    print(json.dumps(values, indent=1, default=str))
+
+
+def status(summary: Summary, *, failures: bool = False) -> None:
+    """Print what ``stilt status`` says."""
+    counts(summary.counts)
+    if summary.scenes is not None:
+        rows = [(scene or "(no scene)", *_numbers(each)) for scene, each in summary.scenes.items()]
+        print()
+        table(("scene", *_STATES), rows)
+    if summary.differing:
+        listed = ", ".join(summary.differing[:3])
+        print(
+            f"\n{len(summary.differing)} simulations were registered for other footprints or "
+            f"meteorology than the config has now, such as {listed}; "
+            "`stilt run` or `stilt register` bring them up to date"
+        )
+    if summary.stale:
+        print(f"\n{summary.stale}")
+    if summary.failures is not None:
+        print()
+        reasons: dict[str, int] = {}
+        for record in summary.failures.values():
+            reasons[record.reason] = reasons.get(record.reason, 0) + 1
+        if reasons:
+            table(("reason", "count"), sorted(reasons.items(), key=lambda item: -item[1]))
+            print()
+        for sim_id, record in summary.failures.items():
+            again = f" (attempt {record.attempt})" if record.attempt > 1 else ""
+            print(f"{sim_id}  {record.reason}{again}: {record.message}")
+        if not summary.failures:
+            print("no failures")
+    elif summary.counts.failed:
+        print("\n--failures lists what failed and why")
+    if summary.cache is not None and summary.cache[1]:
+        print(f"\nprepared meteorology: {_size(summary.cache[1])} in {summary.cache[0]}")
+
+
+def counts(each: StatusCounts) -> None:
+    """Print counts by state."""
+    table(_STATES, [_numbers(each)])
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print columns: text to the left, numbers to the right."""
+    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    for row in cells:
+        parts = [
+            cell.ljust(width) if column == 0 and len(header) != len(_STATES) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(parts).rstrip())
+
+
+def run_summary(model: Model, handle: JobHandle, where: str) -> None:
+    """Print how a run ended: recounted from the outputs, with reasons and where to look."""
+    print()
+    work_summary(handle)
+    counts(model.status())
+    print(f"outputs: {model.output_dir}/simulations/by-id")
+    if handle.failed:
+        print(f"failures: stilt status {where} --failures; stilt.log beside each has the details")
+    if handle.interrupted or handle.stopped_because:
+        print(f"to continue: stilt run {where}")
+
+
+def work_summary(handle: JobHandle) -> None:
+    """Print what this run did, and why simulations failed."""
+    made = sum(result.ok and not result.skipped for result in handle.results)
+    there = handle.skipped + sum(result.skipped for result in handle.results)
+    said = [f"{made} run"]
+    if there:
+        said.append(f"{there} complete before")
+    if handle.failed:
+        said.append(f"{len(handle.failed)} failed")
+    print(f"{'interrupted: ' if handle.interrupted else ''}{', '.join(said)}")
+    for reason, count in handle.reasons.items():
+        example = next(result for result in handle.failed if result.reason == reason)
+        print(f"  {reason} {count}, such as {example.sim_id}: {example.message}")
+    if handle.stopped_because:
+        print("stopped early, because no other simulation could have been written either")
+
+
+def report(found: Report) -> None:
+    """Print what ``stilt check`` found."""
+    print(f"{found.receptors} receptors, {found.simulations} simulations")
+    for met in found.mets:
+        print(
+            f"met '{met.name}': {met.files} files, {met.first} to {met.last} UTC every "
+            f"{met.interval_minutes} min, model {met.model}, {met.levels} levels, "
+            f"particles may be at {met.box}"
+        )
+    if found.ok:
+        print("nothing would stop a run")
+        return
+    print(f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}:")
+    for problem in found.problems[:_MAX_LISTED]:
+        print(f"  {problem.kind}: {problem.message}")
+    if len(found.problems) > _MAX_LISTED:
+        print(f"  and {len(found.problems) - _MAX_LISTED} more (--json lists them)")
+
+
+def _numbers(each: StatusCounts) -> tuple[int, ...]:
+    values = each.to_dict()
+    return tuple(values[name] for name in _STATES)
+
+
+def _cache(model: Model) -> tuple[str, int]:
+    folder = Path(model.runtime.cache_dir) / "columns"
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(where, name).stat().st_size
+    return str(folder), total
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000.0:
+            return f"{size:.0f} {unit}"
+        size /= 1000.0
+    return f"{size:.1f} GB"

@@ -1,0 +1,425 @@
+"""
+What would stop a run, found out before it starts.
+
+`must_start` raises for what makes every simulation impossible (no meteorology at all, a
+setting nobody implements); the run does not begin. `examine` looks at everything, receptor
+by receptor, and reports; a receptor outside the meteorology stops only itself.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stilt.errors import (
+    ConfigError,
+    MetError,
+    MetFormatError,
+    ProjectError,
+    StiltError,
+    StoreError,
+    UnsupportedSettingError,
+)
+from stilt.execution.entrypoints import check_backend
+from stilt.outputs import check_settings
+from stilt.receptors import Receptor
+from stilt.storage import Store
+from stilt.storage.layout import STATE
+
+if TYPE_CHECKING:
+    from stilt.config import MetConfig, ModelConfig
+    from stilt.meteorology.arl.file import ArlFile
+
+_MARGIN = timedelta(days=8)
+"""Files named this far from the span may hold its times (weekly archives)."""
+
+_EXAMPLES = 3
+"""Receptors named in a problem."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """
+    Something that would stop a run or some of its simulations.
+
+    Parameters
+    ----------
+    kind : str
+        Short stable name, such as ``met_coverage``.
+    message : str
+        One line.
+    receptors : tuple of str
+        Some of the receptors concerned.
+    count : int
+        How many are concerned; 0 where it is not about receptors.
+    """
+
+    kind: str
+    message: str
+    receptors: tuple[str, ...] = ()
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class MetFacts:
+    """What the files of one meteorology hold, as far as the receptors need them."""
+
+    name: str
+    files: int
+    first: str
+    last: str
+    hours: float
+    interval_minutes: int
+    model: str
+    levels: int
+    box: str
+
+
+@dataclass
+class Report:
+    """
+    What an examination found.
+
+    Parameters
+    ----------
+    receptors, simulations : int
+        How many there are.
+    mets : list of MetFacts
+        What the meteorology holds.
+    problems : list of Problem
+        What is wrong; none: the run can start.
+    """
+
+    receptors: int = 0
+    simulations: int = 0
+    mets: list[MetFacts] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands in the way."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in words JSON knows."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+# --- what makes every simulation impossible -----------------------------------------------------------
+
+
+def must_start(config: ModelConfig, store: Store, *, compute_root: Path | None = None) -> None:
+    """
+    Raise if no simulation could possibly run.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        The settings, with absolute folders.
+    store : Store
+        The output root.
+    compute_root : Path, optional
+        Where scratch folders go.
+
+    Raises
+    ------
+    StiltError
+        In one line: which setting, folder or file, and what to do.
+    """
+    check_engine(config)
+    for name, met in config.mets.items():
+        check_met_exists(name, met)
+    check_writable(store)
+    check_scratch(compute_root)
+
+
+def check_engine(config: ModelConfig) -> None:
+    """Raise for settings that the engine or the footprints do not implement."""
+    from stilt.transport.registry import get_engine
+
+    for name, footprint in config.footprints.items():
+        if footprint.transforms:
+            raise UnsupportedSettingError(f"footprints.{name}.transforms is not implemented yet; remove it.")
+    get_engine(config.engine).check(config.transport_params())
+
+
+def check_met_exists(name: str, met: MetConfig) -> None:
+    """Raise when a meteorology has no files at all; their times are not looked at."""
+    from stilt.meteorology.catalog import open_series
+    from stilt.meteorology.search import FilePattern, list_files
+
+    if met.is_download or met.directory is None or met.subgrid_enable:
+        open_series(met, name=name)  # says what is not available
+        return
+    pattern = FilePattern(met.file_format) if met.file_format else None
+    if not list_files(met.directory, pattern, name).files:
+        now = np.datetime64("2000-01-01T00", "s")
+        open_series(met, name=name, start=now, end=now)
+
+
+def check_writable(store: Store) -> None:
+    """Raise when the output root cannot take a small file."""
+    key = f"{STATE}/probe-{os.getpid()}"
+    store.write(key, bytes(1 << 16))
+    store.delete(key)
+
+
+def check_scratch(compute_root: Path | None) -> None:
+    """Raise when no scratch folder can be made."""
+    where = compute_root or Path(tempfile.gettempdir())
+    try:
+        if compute_root is not None:
+            compute_root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=where):
+            pass
+    except OSError as error:
+        raise ProjectError(
+            f"no scratch folder can be made under {where} ({error.strerror or error}); choose another with "
+            "--compute-root or PYSTILT_COMPUTE_ROOT."
+        ) from error
+
+
+# --- everything ---------------------------------------------------------------------------------------
+
+
+def examine(config: ModelConfig, receptors: Sequence[Receptor], store: Store) -> Report:
+    """
+    Look for everything that would stop a run or some of its simulations. Nothing is changed.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        The settings, with absolute folders.
+    receptors : sequence of Receptor
+        Where and when.
+    store : Store
+        The output root.
+
+    Returns
+    -------
+    Report
+        What is there and what is wrong.
+    """
+    report = Report(len(receptors), len(receptors) * len(config.mets))
+    if not receptors:
+        report.problems.append(Problem("no_receptors", "there are no receptors; list them in receptors.csv."))
+    for kind, check in (
+        ("execution", lambda: check_backend(config.execution)),
+        ("setting", lambda: check_engine(config)),
+        ("receptor_setting", lambda: _check_releases(config, receptors)),
+    ):
+        _note(report, kind, check)
+    for name, met in config.mets.items():
+        _examine_met(report, name, met, config, receptors)
+    _examine_grids(report, config, receptors)
+    try:
+        stale = check_settings(store, config)
+        if stale:
+            report.problems.append(Problem("stale_outputs", stale.message))
+    except StiltError as error:
+        report.problems.append(Problem("outputs", str(error)))
+    try:
+        _check_would_write(store)
+    except StoreError as error:
+        report.problems.append(Problem("output_dir", str(error)))
+    return report
+
+
+def _note(report: Report, kind: str, check: Any) -> None:
+    try:
+        check()
+    except StiltError as error:
+        report.problems.append(Problem(kind, str(error)))
+
+
+def _check_releases(config: ModelConfig, receptors: Sequence[Receptor]) -> None:
+    """Raise for the first receptor that the settings cannot release."""
+    params = config.transport_params()
+    for reference in {receptor.altitude_ref for receptor in receptors}:
+        params.kmsl_for(reference)
+    points = max(
+        receptors, key=lambda receptor: len(receptor) if receptor.kind == "multipoint" else 1, default=None
+    )
+    if points is not None:
+        points.release_points(params.numpar)
+
+
+def _examine_met(
+    report: Report, name: str, met: MetConfig, config: ModelConfig, receptors: Sequence[Receptor]
+) -> None:
+    from stilt.meteorology.catalog import open_series
+
+    try:
+        check_met_exists(name, met)
+    except MetError as error:
+        report.problems.append(Problem("met_missing", str(error)))
+        return
+    except ConfigError as error:
+        report.problems.append(Problem("setting", str(error)))
+        return
+    by_time = _by_time(receptors)
+    if not by_time:
+        return
+    starts = np.array(sorted(by_time), dtype="datetime64[s]")
+    ends = starts + np.timedelta64(config.n_hours, "h")
+    files, faults = _open_files(met, name, starts, ends)
+    for fault in faults:
+        report.problems.append(Problem("met_corrupt", fault))
+    times = np.unique(np.concatenate([file.times for file in files])) if files else starts[:0]
+    covered = _covered(times, np.minimum(starts, ends), np.maximum(starts, ends))
+    if files:
+        report.mets.append(_facts(name, files, times))
+    # one message for each stretch of receptor times that lacks the same thing
+    for stretch in _stretches(~covered):
+        concerned = [receptor for when in starts[stretch] for receptor in by_time[when]]
+        first = concerned[0]
+        try:
+            open_series(
+                met,
+                name=name,
+                start=starts[stretch][0],
+                end=ends[stretch][0],
+                who=f"receptor {first.id}",
+            )
+        except StiltError as error:
+            reason = getattr(error, "reason", "").lower() or "met_coverage"
+            report.problems.append(_about(reason, str(error), concerned))
+    if files:
+        _examine_box(report, name, files[0], receptors)
+
+
+def _examine_box(report: Report, name: str, file: ArlFile, receptors: Sequence[Receptor]) -> None:
+    points = [len(receptor) for receptor in receptors]
+    longitudes = np.array([lon for receptor in receptors for lon in receptor.longitudes])
+    latitudes = np.array([lat for receptor in receptors for lat in receptor.latitudes])
+    inside = np.logical_and.reduceat(
+        file.grid.contains(longitudes, latitudes), np.concatenate([[0], np.cumsum(points)[:-1]])
+    )
+    outside = [receptor for receptor, good in zip(receptors, inside, strict=True) if not good]
+    if outside:
+        message = (
+            f"{len(outside)} of {len(receptors)} receptors lie outside met '{name}', which covers "
+            f"{file.grid.describe()}, such as {outside[0].id}; they would fail."
+        )
+        report.problems.append(_about("receptor_off_grid", message, outside))
+
+
+def _examine_grids(report: Report, config: ModelConfig, receptors: Sequence[Receptor]) -> None:
+    for name in config.footprints:
+        grid = config.footprint_grid(name)
+        outside = [
+            receptor
+            for receptor in receptors
+            if not any(
+                grid.contains(lon, lat)
+                for lon, lat in zip(receptor.longitudes, receptor.latitudes, strict=True)
+            )
+        ]
+        if outside:
+            message = (
+                f"{len(outside)} of {len(receptors)} receptors lie outside the grid of footprint '{name}' "
+                f"({grid.xmin:g} to {grid.xmax:g} E, {grid.ymin:g} to {grid.ymax:g} N), "
+                f"such as {outside[0].id}; their footprints would lack what lies near them."
+            )
+            report.problems.append(_about("receptor_outside_footprint_grid", message, outside))
+
+
+def _about(kind: str, message: str, receptors: Sequence[Receptor]) -> Problem:
+    if len(receptors) > 1 and "receptors" not in message:
+        message = f"{message} ({len(receptors)} receptors are concerned.)"
+    return Problem(
+        kind, message, tuple(str(receptor.id) for receptor in receptors[:_EXAMPLES]), len(receptors)
+    )
+
+
+def _by_time(receptors: Iterable[Receptor]) -> Mapping[np.datetime64, list[Receptor]]:
+    groups: dict[np.datetime64, list[Receptor]] = {}
+    keys: dict[datetime, np.datetime64] = {}
+    for receptor in receptors:
+        key = keys.get(receptor.time)
+        if key is None:
+            key = keys[receptor.time] = np.datetime64(receptor.time, "s")
+        groups.setdefault(key, []).append(receptor)
+    return groups
+
+
+def _open_files(
+    met: MetConfig, name: str, starts: np.ndarray, ends: np.ndarray
+) -> tuple[list[ArlFile], list[str]]:
+    """Open the files whose names lie near the span of all runs; headers only."""
+    from stilt.meteorology.arl.file import open_arl
+    from stilt.meteorology.search import FilePattern, list_files
+
+    assert met.directory is not None  # noqa: S101 - checked before, for the type checker
+    pattern = FilePattern(met.file_format) if met.file_format else None
+    low: datetime = min(starts[0], ends[0]).item() - _MARGIN
+    high: datetime = max(starts[-1], ends[-1]).item() + _MARGIN
+    files, faults = [], []
+    for file in list_files(met.directory, pattern, name).files:
+        if file.time is not None and not low <= file.time <= high:
+            continue
+        try:
+            files.append(open_arl(file.path))
+        except MetFormatError as error:
+            faults.append(str(error))
+        except OSError as error:
+            faults.append(str(error) if isinstance(error, StiltError) else f"{file.path}: {error.strerror}")
+    return files, faults
+
+
+def _covered(times: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Tell which runs over [low, high] find their analyses at one interval."""
+    if times.size < 2:
+        return np.zeros(low.size, dtype=bool)
+    first = np.searchsorted(times, low, side="right") - 1
+    last = np.searchsorted(times, high, side="left")
+    inside = (first >= 0) & (last < times.size)
+    steps = np.diff(times).astype(np.int64)
+    values, counts = np.unique(steps, return_counts=True)
+    odd = np.concatenate([[0], np.cumsum(steps != values[np.argmax(counts)])])
+    at = np.clip(first, 0, times.size - 1), np.clip(last, 0, times.size - 1)
+    return np.asarray(inside & (odd[at[1]] == odd[at[0]]))
+
+
+def _stretches(flags: np.ndarray) -> Iterator[slice]:
+    """Yield the runs of consecutive True values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    for begin, end in edges.reshape(-1, 2):
+        yield slice(int(begin), int(end))
+
+
+def _facts(name: str, files: Sequence[ArlFile], times: np.ndarray) -> MetFacts:
+    steps = np.diff(times).astype(np.int64) // 60
+    interval = int(np.bincount(steps).argmax()) if steps.size else 0
+    first, last = (str(time.astype("datetime64[m]")).replace("T", " ") for time in (times[0], times[-1]))
+    return MetFacts(
+        name=name,
+        files=len(files),
+        first=first,
+        last=last,
+        hours=float((times[-1] - times[0]) / np.timedelta64(1, "h")),
+        interval_minutes=interval,
+        model=files[0].model_id,
+        levels=files[0].levels.n_upper,
+        box=files[0].grid.describe(),
+    )
+
+
+def _check_would_write(store: Store) -> None:
+    """Raise when the output root could not be written, without creating it."""
+    probe = store.local_path(f"{STATE}/probe")
+    folder = probe.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if folder == probe.parent:
+        check_writable(store)
+    elif not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        what = "cannot be written" if folder.is_dir() else "is not a folder"
+        raise StoreError(f"{folder} {what}; make it writable or choose another folder with --output-dir.")

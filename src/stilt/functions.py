@@ -1,0 +1,98 @@
+"""Trajectories and footprints without a project, for notebooks and scripts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stilt.config import MetConfig, TransportParams, transport_settings
+from stilt.errors import ConfigError
+from stilt.footprint import calc_footprint, correct_near_field
+from stilt.receptors import Receptor
+from stilt.spelling import did_you_mean
+from stilt.trajectory import Trajectories
+from stilt.transport.protocol import TransportRequest
+from stilt.transport.registry import get_engine
+
+__all__ = ["calc_footprint", "correct_near_field", "run_trajectories"]
+
+Met = MetConfig | Mapping[str, Any] | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def run_trajectories(receptor: Receptor, met: Met, **settings: Any) -> Trajectories:
+    """
+    Compute the trajectories of one receptor.
+
+    The near-field correction, a setting of projects, is not applied; see `correct_near_field`.
+
+    Parameters
+    ----------
+    receptor : Receptor
+        Where and when.
+    met : MetConfig, mapping or paths
+        Meteorology: a section, a mapping like one (``directory``, ``file_format``), or ARL files.
+    **settings
+        ``engine`` and any run, transport or error key of the configuration, such as
+        ``n_hours=-24, numpar=200, seed=1``. With error keys the perturbed ensemble is returned.
+
+    Returns
+    -------
+    Trajectories
+        ``is_error`` is true when error keys were given.
+
+    Raises
+    ------
+    ConfigError
+        An unknown key (the nearest valid one is named) or value.
+    StiltError
+        What the engine or the meteorology has to say.
+    """
+    if not isinstance(receptor, Receptor):
+        raise ConfigError(
+            f"{receptor!r} is no receptor; give a PointReceptor, ColumnReceptor or MultiPointReceptor."
+        )
+    engine_name = settings.pop("engine", "native")
+    known = [*TransportParams.model_fields, "engine"]
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise ConfigError(f"run_trajectories: unknown key '{unknown[0]}', {did_you_mean(unknown[0], known)}")
+    if settings.get("hnf_plume"):
+        raise ConfigError(
+            "run_trajectories: hnf_plume is a setting of projects; "
+            "apply stilt.correct_near_field to what is returned."
+        )
+    params = TransportParams(**{**settings, "hnf_plume": False})
+    engine = get_engine(engine_name)
+    engine.check(params)
+    where = _met(met)
+    name = "met" if isinstance(where, tuple) else (where.directory.name if where.directory else "met")
+    result = engine.run(
+        TransportRequest(receptor=receptor, met_name=name, met=where, params=params, error=params.is_error)
+    )
+    return Trajectories.from_particles(
+        result.particles,
+        receptor,
+        transport_settings(params),
+        met_files=result.met_files,
+        is_error=params.is_error,
+        engine=engine_name,
+        seed=result.seed,
+        exits=result.exits,
+    )
+
+
+def _met(met: Met) -> MetConfig | tuple[Path, ...]:
+    if isinstance(met, MetConfig):
+        return met.resolved(Path.cwd())
+    if isinstance(met, Mapping):
+        return MetConfig(**met).resolved(Path.cwd())
+    if isinstance(met, (str, os.PathLike)):
+        path = Path(met)
+        if path.is_dir():
+            raise ConfigError(
+                f"{path} is a folder; give {{'directory': ..., 'file_format': ...}} or the files themselves."
+            )
+        return (path,)
+    return tuple(Path(path) for path in met)

@@ -1,0 +1,413 @@
+"""
+A project: settings, receptors, meteorology and outputs, wired together.
+
+The model holds no science and no state of its own: settings come from ``config.yaml`` or
+Python, what was asked for from the manifest, what exists from the store.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stilt.accessors import plots_of
+from stilt.completion import StatusCounts, Survey, expected_footprints
+from stilt.config import LocalExecution, MetConfig, ModelConfig, RuntimeSettings
+from stilt.errors import ConfigError, ProjectError, StaleOutputsError
+from stilt.ids import SimID
+from stilt.manifest import Manifest
+from stilt.outputs import check_settings, load_published_config, publish_config, record_settings, remove_stale
+from stilt.receptors import Receptor, as_receptors
+from stilt.storage import Store, open_store
+from stilt.storage.layout import CONFIG
+
+if TYPE_CHECKING:
+    from stilt.collections import FootprintCollections, Simulations, TrajectoryCollection
+    from stilt.execution.handle import JobHandle
+    from stilt.execution.preflight import Report
+    from stilt.execution.progress import Reporter
+
+CONFIG_FILE = "config.yaml"
+RECEPTORS_FILE = "receptors.csv"
+
+
+class Model:
+    """
+    A project folder and everything one can do with it.
+
+    Parameters
+    ----------
+    project : str or Path, optional
+        Folder with ``config.yaml`` and ``receptors.csv``; none: a temporary one, whose path is shown.
+    receptors : Receptor, iterable, tuple or path, optional
+        Instead of ``receptors.csv``; see `stilt.receptors.as_receptors`.
+    config : ModelConfig or path, optional
+        Instead of ``config.yaml``. It is published under ``.stilt/``; the user's files are never written.
+    output_dir : str or Path, optional
+        Where outputs live; default: the project.
+    compute_root : str or Path, optional
+        Where scratch folders go; default: ``PYSTILT_COMPUTE_ROOT`` or the system's temporary folder.
+    runtime : RuntimeSettings, optional
+        Settings of the machine; default: from the environment.
+    **config_fields
+        Fields of `ModelConfig`, instead of ``config``.
+
+    Notes
+    -----
+    Relative folders of ``config.yaml`` count from the file; those of a configuration built in
+    Python from the project if they exist there, else from the working directory.
+    """
+
+    def __init__(
+        self,
+        project: str | os.PathLike[str] | None = None,
+        receptors: Any = None,
+        config: ModelConfig | str | os.PathLike[str] | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
+        compute_root: str | os.PathLike[str] | None = None,
+        runtime: RuntimeSettings | None = None,
+        **config_fields: Any,
+    ) -> None:
+        if config is not None and config_fields:
+            raise TypeError(
+                f"both config and {', '.join(config_fields)} were given; "
+                "give a ModelConfig or its fields, not both."
+            )
+        if project is None:
+            project = tempfile.mkdtemp(prefix="stilt-project-")
+            print(f"stilt: temporary project {project}", file=sys.stderr)
+        text = os.fspath(project)
+        self._remote = "://" in text and not text.startswith("file://")
+        self.store: Store = open_store(output_dir if output_dir is not None else project)
+        self.project: Path | None = None if self._remote else _folder_of(project)
+        if config_fields:
+            config = ModelConfig(**config_fields)
+        self._config_given = config
+        self._receptors_given = receptors
+        self._runtime = runtime
+        self._compute_root = compute_root
+        if config is not None or self._remote:
+            _ = self.config
+        elif self.project is not None and not self.project.is_dir():
+            raise ProjectError(
+                f"there is no project {self.project}; create one with `stilt init {self.project}`."
+            )
+
+    def __repr__(self) -> str:
+        return f"Model({str(self.project or self.store.uri)!r})"
+
+    # --- settings ---------------------------------------------------------------------------------
+
+    @cached_property
+    def config(self) -> ModelConfig:
+        """The settings, with absolute folders."""
+        given = self._config_given
+        if isinstance(given, ModelConfig):
+            return _place(given, self.project)
+        if given is not None:
+            return ModelConfig.from_yaml(Path(given)).resolved(Path(given).absolute().parent)
+        if self.project is not None:
+            path = self.project / CONFIG_FILE
+            if path.exists():
+                return ModelConfig.from_yaml(path).resolved(self.project)
+        if self.store.exists(CONFIG):
+            return load_published_config(self.store)[0]
+        where = self.project or self.store.uri
+        raise ProjectError(
+            f"{where} holds no {CONFIG_FILE}; write one or create a project with `stilt init {where}`."
+        )
+
+    @cached_property
+    def runtime(self) -> RuntimeSettings:
+        """Settings of the machine."""
+        return self._runtime or RuntimeSettings.from_env()
+
+    @property
+    def compute_root(self) -> Path | None:
+        """Where scratch folders go; None: the system's temporary folder."""
+        if self._compute_root is not None:
+            return Path(self._compute_root).expanduser().absolute()
+        root = self.runtime.compute_root
+        return None if root is None else Path(root).absolute()
+
+    @property
+    def output_dir(self) -> str:
+        """Where outputs live."""
+        root = getattr(self.store, "root", None)
+        return self.store.uri if root is None else str(root)
+
+    # --- what is asked for ------------------------------------------------------------------------
+
+    @cached_property
+    def receptors(self) -> list[Receptor]:
+        """The receptors of this model: those given, or those of ``receptors.csv``; none without either."""
+        if self._receptors_given is not None:
+            return as_receptors(self._receptors_given)
+        if self.project is not None and (self.project / RECEPTORS_FILE).exists():
+            return as_receptors(self.project / RECEPTORS_FILE)
+        return []
+
+    @property
+    def manifest(self) -> Manifest:
+        """What was asked for."""
+        return Manifest(self.store)
+
+    @property
+    def queue(self) -> None:
+        """The work queue; there is none in this version."""
+        return
+
+    def register(self, receptors: Any = None, scene_id: str | None = None) -> list[SimID]:
+        """
+        Ask for simulations without running them; no meteorology is read.
+
+        Parameters
+        ----------
+        receptors : optional
+            Which; default: the model's own.
+        scene_id : str, optional
+            Label for all of them.
+
+        Returns
+        -------
+        list of SimID
+            One for each receptor and meteorology, known ones included.
+
+        Raises
+        ------
+        StaleOutputsError
+            When existing outputs were made with other settings.
+        """
+        found = self.receptors if receptors is None else as_receptors(receptors)
+        if not found:
+            raise ProjectError(
+                f"there are no receptors to register; list them in {RECEPTORS_FILE} or pass them."
+            )
+        record_settings(self.store, self.config)
+        publish_config(self.store, self.config)
+        return self._register(found, scene_id)
+
+    def _register(self, receptors: Iterable[Receptor], scene_id: str | None) -> list[SimID]:
+        registration = self.manifest.register_receptors(
+            receptors, self.config.mets, scene=scene_id, footprints=expected_footprints(self.config)
+        )
+        return registration.sim_ids
+
+    def register_pending(self, scene_id: str | None = None) -> list[SimID]:
+        """
+        Register the model's receptors and return those simulations that are not complete.
+
+        Parameters
+        ----------
+        scene_id : str, optional
+            Label for all of them.
+
+        Returns
+        -------
+        list of SimID
+            Ready for `stilt.execution.push_simulations`.
+        """
+        registered = self.register(scene_id=scene_id)
+        complete = self._survey(registered).complete
+        return [sim_id for sim_id in registered if sim_id not in complete]
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def run(
+        self,
+        executor: Any = None,
+        skip_existing: bool | None = None,
+        wait: bool = True,
+        *,
+        refresh: bool = False,
+        progress: bool | Reporter | None = None,
+    ) -> JobHandle:
+        """
+        Run what is asked for and not complete; the same as ``stilt run``.
+
+        Parameters
+        ----------
+        executor : optional
+            Where: an ``execution`` section, a mapping like one, the name of a backend, or a number of
+            local workers. Default: as configured.
+        skip_existing : bool, optional
+            Leave complete simulations alone; default: as configured. False makes everything again.
+        wait : bool
+            Wait for the end. Local runs always do.
+        refresh : bool
+            Remove outputs that were made with other settings, and make them again.
+        progress : bool or Reporter, optional
+            True: a bar on a terminal, plain lines elsewhere. Default: a bar on a terminal, else nothing.
+
+        Returns
+        -------
+        JobHandle
+            With the results. Failures do not raise; they are in ``results`` and in `status`.
+
+        Raises
+        ------
+        StiltError
+            What makes the whole run impossible: settings, missing meteorology, stale outputs.
+        """
+        from stilt.execution.entrypoints import check_backend, push_registered
+        from stilt.execution.handle import JobHandle
+        from stilt.execution.preflight import must_start
+        from stilt.execution.progress import reporter_for
+
+        execution = check_backend(self._execution(executor))
+        config = self.config
+        receptors = self.receptors
+        if not receptors and not self.manifest.exists():
+            raise ProjectError(
+                f"{self.project or self.output_dir} asks for nothing: there is no {RECEPTORS_FILE} "
+                "and nothing is registered; add receptors."
+            )
+        stale = check_settings(self.store, config)
+        if stale and not refresh:
+            raise StaleOutputsError(stale.message)
+        must_start(config, self.store, compute_root=self.compute_root)
+        if refresh:
+            remove_stale(self.store, config)
+        record_settings(self.store, config)
+        publish_config(self.store, config)
+        if receptors:
+            self._register(receptors, None)
+        wanted = self._bring_up_to_date()
+        skip = config.skip_existing if skip_existing is None else skip_existing
+        pending = wanted
+        if skip:
+            complete = self._survey(wanted).complete
+            pending = [sim_id for sim_id in wanted if sim_id not in complete]
+        reporter = (
+            progress if not (progress is None or isinstance(progress, bool)) else reporter_for(progress)
+        )
+        if not pending:
+            return JobHandle(job_id="local-nothing-to-do", skipped=len(wanted))
+        handle = push_registered(
+            self, pending, n_cores=execution.n_workers, skip_existing=skip, reporter=reporter
+        )
+        handle.skipped = len(wanted) - len(pending)
+        return handle
+
+    def _execution(self, executor: Any) -> Any:
+        if executor is None:
+            return self.config.execution
+        if isinstance(executor, bool):
+            raise ConfigError(
+                f"executor {executor!r} is no backend; give a name, a number of workers or a section."
+            )
+        if isinstance(executor, int):
+            return LocalExecution(n_workers=executor)
+        if isinstance(executor, str):
+            executor = {"backend": executor}
+        if isinstance(executor, Mapping):
+            if executor.get("backend", "local") == self.config.execution.backend:
+                executor = {**self.config.execution.model_dump(exclude_unset=True), **executor}
+            return self.config.replace(execution=dict(executor)).execution
+        return executor
+
+    def _bring_up_to_date(self) -> list[str]:
+        """Give rows that differ the configured footprints; return the simulations that can run."""
+        table = self.manifest.load()
+        footprints = expected_footprints(self.config)
+        runnable = table.select(mets=list(self.config.mets))
+        known = set(runnable)
+        behind = [sim_id for sim_id in table.differing(footprints, self.config.mets) if sim_id in known]
+        if behind:
+            from dataclasses import replace
+
+            self.manifest.register(replace(row, footprints=footprints) for row in table.rows(behind))
+        return runnable
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    @property
+    def simulations(self) -> Simulations:
+        """Registered simulations by id."""
+        from stilt.collections import Simulations
+
+        return Simulations(self.store, error_trajectory=self.config.transport_params().is_error)
+
+    @property
+    def trajectories(self) -> TrajectoryCollection:
+        """Particle tables."""
+        from stilt.collections import TrajectoryCollection
+
+        return TrajectoryCollection(self.simulations)
+
+    @property
+    def footprints(self) -> FootprintCollections:
+        """Footprints by name."""
+        from stilt.collections import FootprintCollections
+
+        return FootprintCollections(self.simulations, expected_footprints(self.config))
+
+    @property
+    def plot(self) -> Any:
+        """Pictures of the project (extra ``plot``): ``model.plot.availability()``."""
+        return plots_of("model", self)
+
+    def status(self, scene_id: str | None = None) -> StatusCounts:
+        """
+        Count simulations by state, from the outputs as they are now.
+
+        Parameters
+        ----------
+        scene_id : str, optional
+            Only those of one scene.
+        """
+        simulations = self.simulations
+        if scene_id is not None:
+            simulations = simulations.select(scene_id=scene_id)
+        return simulations.survey().counts()
+
+    def scene_counts(self) -> dict[str | None, StatusCounts]:
+        """Counts by scene; None for simulations without one."""
+        simulations = self.simulations
+        survey = simulations.survey()
+        return {scene: survey.counts(ids) for scene, ids in simulations.table().by_scene().items()}
+
+    def check(self) -> Report:
+        """Look for everything that would stop a run; nothing is changed."""
+        from stilt.execution.preflight import examine
+
+        receptors = dict.fromkeys(self.receptors)
+        if self.manifest.exists():
+            table = self.manifest.load()
+            for sim_id in table.sim_ids:
+                receptors.setdefault(table.receptor(sim_id))
+        return examine(self.config, list(receptors), self.store)
+
+    def _survey(self, sim_ids: Iterable[str]) -> Survey:
+        from stilt.completion import expected_artifacts, survey
+
+        is_error = self.config.transport_params().is_error
+        groups = self.manifest.load().by_footprints(sim_ids)
+        return survey(
+            self.store,
+            {expected_artifacts(names, error_trajectory=is_error): ids for names, ids in groups.items()},
+        )
+
+
+def _folder_of(project: str | os.PathLike[str]) -> Path:
+    text = os.fspath(project)
+    if text.startswith("file://"):
+        root = getattr(open_store(text), "root", None)
+        return Path(root) if root is not None else Path(text)
+    return Path(text).expanduser().absolute()
+
+
+def _place(config: ModelConfig, project: Path | None) -> ModelConfig:
+    """Make the folders of a configuration built in Python absolute."""
+
+    def base(met: MetConfig) -> Path:
+        if project is not None and met.directory is not None and (project / met.directory).exists():
+            return project
+        return Path.cwd()
+
+    return config.replace(mets={name: met.resolved(base(met)) for name, met in config.mets.items()})
