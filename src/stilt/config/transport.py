@@ -48,6 +48,11 @@ class RunParams(Section):
         description="Seed of the random numbers [1]; none means a fixed default, so runs repeat. "
         "Streams differ by receptor in any case.",
     )
+    random: Literal["counter", "hysplit"] = Field(
+        default="counter",
+        description="Random numbers of engine native: counter-based, or the one stream of hycs_std's "
+        "KRAND=2 and its rounding of the release, to follow a seeded run of that program row by row [name].",
+    )
     hnf_plume: bool = Field(
         default=True, description="Correct the dilution in the hyper-near field of the receptor [true/false]."
     )

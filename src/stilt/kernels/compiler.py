@@ -68,6 +68,11 @@ def kernel_cache_dir() -> Path | None:
     return folder
 
 
+def is_compiling() -> bool:
+    """Tell whether kernels are compiled at all; with ``NUMBA_DISABLE_JIT=1`` they are plain Python."""
+    return not numba.config.DISABLE_JIT
+
+
 def is_warm() -> bool:
     """Tell whether an earlier run has left compiled kernels for exactly these sources."""
     folder = cache_root() / "kernels" / sources_hash()
@@ -103,7 +108,7 @@ def kernel(function: Callable | None = None, *, allocates: bool = True, **option
     """
     if function is None:
         return functools.partial(kernel, allocates=allocates, **options)
-    if numba.config.DISABLE_JIT:
+    if not is_compiling():
         return function
     folder = kernel_cache_dir()
     options = {"nogil": True, "error_model": "numpy", **options}

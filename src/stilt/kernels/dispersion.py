@@ -85,7 +85,7 @@ def end_density(profile, level):
 
 @kernel(allocates=False)
 def density_at(a, b, place, profile, stamp, level, second_half):
-    """Return the density [kg m-3] of a level (0-based): of moist air at the start of a step, dry at its end."""
+    """Return the density [kg m-3] of a level (0-based): moist air at the start of a step, dry at its end."""
     at = N(level) * _TWO
     if profile.density_stamp[level] != stamp:
         profile.density_stamp[level] = stamp
@@ -313,8 +313,19 @@ def disperse(
         y = y + v * time_sign * step
         if sigma > sigma_v:
             if mass < _ZERO:
+                # the height comes back from sigma, with its rounding of a millimetre: so the program's does
                 mass = dilution_column(
-                    a, b, place, profile, stamp, level_sigma, m, extra, depth, zv, second_half
+                    a,
+                    b,
+                    place,
+                    profile,
+                    stamp,
+                    level_sigma,
+                    m,
+                    extra,
+                    depth,
+                    (_ONE - sigma_v) * depth,
+                    second_half,
                 )
             minutes += step
             influence += dilution.surface_influence(step, mass)

@@ -192,7 +192,9 @@ def release_all(kind, state, spare, physics, levels, depth, ensemble):
 
 
 @kernel(allocates=False, forceinline=False)
-def perturb_winds(kind, state, spare, a, b, start_place, end_place, levels, physics, work, stamp, depth, gx, gy, km, errors):
+def perturb_winds(
+    kind, state, spare, a, b, start_place, end_place, levels, physics, work, stamp, depth, gx, gy, km, errors
+):
     """Add the wind error to the start and end profiles and carry it on by one step."""
     n = levels.sigma.size
     for k in range(n):
@@ -294,8 +296,8 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
             km = distance_km(gx, gy, F(xm - x), F(ym - y))
         if physics.has_wind_error:
             perturb_winds(
-                kind, state, spare, a, b, start_place, end_place, levels, physics, work, stamp, depth, gx, gy, km,
-                ens.wind_error[p],
+                kind, state, spare, a, b, start_place, end_place, levels, physics, work, stamp, depth,
+                gx, gy, km, ens.wind_error[p],
             )  # fmt: skip
         index = max(_ONE, index_mean)
         low = min(int(index), n - 1)
@@ -434,6 +436,18 @@ def one_step(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, 
         xy[0, p, at] = ens.x[p]
         xy[1, p, at] = ens.y[p]
     return False
+
+
+@kernel(allocates=False)
+def terrain_one_minute_away(a, b, grid, levels, sign, tf0, tf1, x, y, sigma, velocity):
+    """Return the terrain [m MSL] a minute of mean wind away from a point, NaN outside the loaded grid."""
+    place, loaded = find_place(a, b, grid, x, y, tf0)
+    if not loaded:
+        return F(np.nan)
+    status, _, _, _, _, end = advect(a, b, grid, levels, sign, place, tf1, x, y, sigma, velocity)
+    if status != ACTIVE:
+        return F(np.nan)
+    return column_value(a, b, end, N(levels.sigma.size * layout.PER_LEVEL + layout.TERRAIN))
 
 
 @kernel

@@ -29,6 +29,7 @@ OTHERS = {
     "wvert": False,
     "hnf_plume": True,
     "hnf_mode": "rstilt",
+    "random": "counter",
     "rm_dat": True,
     "varsiwant": tuple("time indx long lati zagl foot mlht pres dens samt sigw tlgr".split()),
 }

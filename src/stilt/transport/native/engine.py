@@ -42,7 +42,7 @@ def worker_pool() -> ColumnPool:
 
 
 def receptor_key(receptor: Receptor, *, error: bool) -> int:
-    """Turn a receptor into the 64-bit number that keys its random numbers; errors get a stream of their own."""
+    """Turn a receptor into the 64-bit number that keys its random numbers; errors get their own stream."""
     text = f"{receptor.id}{'/error' if error else ''}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
@@ -85,7 +85,9 @@ class NativeEngine:
         met = request.met if isinstance(request.met, MetConfig) else list(request.met)
         series = open_series(met, name=request.met_name, start=start, end=end, who=f"receptor {receptor.id}")
         source = column_source(series, params)
-        release = release_particles(receptor, params.numpar, series, params.z_top)
+        release = release_particles(
+            receptor, params.numpar, series, params.z_top, as_program=params.random == "hysplit"
+        )
         seed = DEFAULT_SEED if params.seed is None else params.seed
         try:
             recorded = simulate(

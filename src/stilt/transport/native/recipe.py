@@ -91,7 +91,7 @@ class ColumnSource:
             lon, lat = self.series.grid.to_lonlat(x, y)
             surface[columns.RGHS] = roughness_at(lon, lat)
         gx, gy = self.series.grid.spacing(x, y)
-        return upper, surface, np.float32(gx), np.float32(gy)
+        return upper, surface, gx.astype(np.float32), gy.astype(np.float32)
 
     def key(self) -> tuple:
         """Everything beside the stored bytes that the prepared columns depend on."""
@@ -121,8 +121,9 @@ def column_source(series: MetSeries, params: TransportParams) -> ColumnSource:
     def need(ok: bool, what: str) -> None:
         if not ok:
             raise MetVariableError(
-                f"{where} has no {what}, which transport needs; it has {' '.join(series.surface_names)} at the "
-                f"surface and {' '.join(series.upper_names)} above. Add it to the files or use another met."
+                f"{where} has no {what}, which transport needs; it has {' '.join(series.surface_names)} "
+                f"at the surface and {' '.join(series.upper_names)} above. "
+                "Add it to the files or use another met."
             )
 
     for name, text in (("UWND", "wind UWND"), ("VWND", "wind VWND"), ("TEMP", "temperature TEMP")):

@@ -9,6 +9,7 @@ import numpy as np
 from stilt.errors import ReceptorOffGridError
 from stilt.meteorology.series import MetSeries
 from stilt.receptors import Receptor
+from stilt.transport.native.program_grid import program_coordinates
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Release:
         return np.maximum(self.height - terrain, 0.0) if self.is_msl else self.height
 
 
-def release_particles(receptor: Receptor, numpar: int, series: MetSeries, z_top: float) -> Release:
+def release_particles(
+    receptor: Receptor, numpar: int, series: MetSeries, z_top: float, *, as_program: bool = False
+) -> Release:
     """
     Spread particles over a receptor.
 
@@ -57,13 +60,16 @@ def release_particles(receptor: Receptor, numpar: int, series: MetSeries, z_top:
         Meteorology, for its grid.
     z_top : float
         Model top [m AGL].
+    as_program : bool
+        Follow ``hycs_std`` in how it rounds coordinates. Its heights in a column come from its
+        compiler's own generator and its blocks over several points from how it counts; both stay ours.
 
     Raises
     ------
     ReceptorOffGridError
         A release point is outside the usable part of the grid or above the model top.
     """
-    points = receptor.release_points(numpar)
+    points = np.asarray(receptor.release_points(numpar))
     lon = np.asarray(receptor.longitudes, dtype=float)
     lat = np.asarray(receptor.latitudes, dtype=float)
     heights = np.asarray(receptor.release_heights(numpar), dtype=float)
@@ -73,14 +79,16 @@ def release_particles(receptor: Receptor, numpar: int, series: MetSeries, z_top:
     if not usable.all():
         worst = int(np.argmin(usable))
         raise ReceptorOffGridError(
-            f"receptor {receptor.id} at {lon[worst]:g}, {lat[worst]:g} is outside met '{series.name}', which covers "
-            f"{grid.describe()}. Move the receptor or use meteorology that covers it."
+            f"receptor {receptor.id} at {lon[worst]:g}, {lat[worst]:g} is outside met '{series.name}', "
+            f"which covers {grid.describe()}. Move the receptor or use meteorology that covers it."
         )
     if heights.max() > z_top:
         raise ReceptorOffGridError(
             f"receptor {receptor.id} at {heights.max():g} m is above the model top z_top = {z_top:g} m. "
             "Lower the receptor or raise z_top."
         )
+    if as_program:
+        x, y = program_coordinates(grid, lon, lat)
     return Release(
         x=np.asarray(x, dtype=float)[points],
         y=np.asarray(y, dtype=float)[points],

@@ -8,7 +8,8 @@ from stilt.errors import UnsupportedSettingError
 IMPLEMENTED = frozenset(
     {
         # the run
-        "n_hours", "numpar", "maxpar", "seed", "hnf_plume", "hnf_mode", "rm_dat", "timeout", "varsiwant",
+        "n_hours", "numpar", "maxpar", "seed", "random", "hnf_plume", "hnf_mode", "rm_dat", "timeout",
+        "varsiwant",
         # physics
         "veght", "tlfrac", "hscale", "kmix0", "kmixd", "kbls", "k10m", "z_top", "outdt", "nturb",
         "ziscale", "zicontroltf", "kmsl",
@@ -17,19 +18,8 @@ IMPLEMENTED = frozenset(
     }
 )  # fmt: skip
 
-WITHOUT_EFFECT = frozenset(
-    {
-        # hycs_std's own time step is one minute in this mode, whatever these say
-        "delt", "tratio",
-        # its random numbers: ours are counter-based (seed decides)
-        "krand",
-        # HYSPLIT's concentration grid, files and memory, which do not touch the particles
-        "cmass", "cpack", "conage", "dxf", "dyf", "dzf", "kagl", "khmax", "mgmin", "mhrs", "nver", "tout",
-        # puffs and particle merging, off for 3-D particles
-        "frhmax", "frhs", "frme", "frmr", "frts", "frvs", "kpuff", "krnd", "kspl", "splitf", "tkerd", "tkern",
-    }
-)  # fmt: skip
-"""Keys whose value changes nothing in the STILT mode of the program itself; accepted, so that configs can be kept."""
+WITHOUT_EFFECT = frozenset({"delt", "tratio", "tkerd", "tkern"})
+"""Keys that change nothing in the STILT mode of ``hycs_std`` either: its step is always one minute."""
 
 PARTLY = {
     "kmixd": lambda value: value in (0, 1, 3) or value >= 10,
@@ -38,9 +28,11 @@ PARTLY = {
 }
 """Keys of which some values are implemented."""
 
+PARTLY_NAMES = {"kmixd": ("0", "1", "3", "10 and more"), "kbls": ("1", "2"), "outdt": ("whole minutes",)}
+
 COLUMNS = (
-    "time", "indx", "long", "lati", "zagl", "sigw", "tlgr", "zsfc", "temp", "samt", "foot", "shtf", "tcld",
-    "dens", "rhfr", "sphu", "lcld", "wout", "mlht", "pres", "whtf", "temz", "dswf",
+    "time", "indx", "long", "lati", "zagl", "sigw", "tlgr", "zsfc", "temp", "samt", "foot", "shtf",
+    "dens", "rhfr", "sphu", "wout", "mlht", "pres", "temz",
 )  # fmt: skip
 """Names of ``varsiwant`` the engine writes."""
 
@@ -58,14 +50,16 @@ def check_settings(params: TransportParams) -> None:
         if key in PARTLY:
             if not PARTLY[key](value):
                 raise UnsupportedSettingError(
-                    f"{key}: {value} is not implemented by engine 'native'; use its default or engine 'hysplit'."
+                    f"{key}: {value} is not implemented by engine 'native'; "
+                    f"use {' or '.join(PARTLY_NAMES[key])}, or leave {key} out."
                 )
         elif key not in IMPLEMENTED and key not in WITHOUT_EFFECT:
             raise UnsupportedSettingError(
-                f"{key}: {value!r} is not implemented by engine 'native'; leave {key} out or use engine 'hysplit'."
+                f"{key}: {value!r} is not implemented by engine 'native'; leave {key} out."
             )
     for name in params.varsiwant:
         if name not in COLUMNS:
             raise UnsupportedSettingError(
-                f"varsiwant: column '{name}' is not written by engine 'native'; remove it. Written: {' '.join(COLUMNS)}."
+                f"varsiwant: column '{name}' is not written by engine 'native'; remove it. "
+                f"Written: {' '.join(COLUMNS)}."
             )

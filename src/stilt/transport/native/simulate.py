@@ -24,6 +24,7 @@ from stilt.kernels.boundaries import ACTIVE
 from stilt.kernels.interpolation import column_value, find_place
 from stilt.kernels.layout import TILE_BITS, Columns
 from stilt.kernels.particles import Clock, Ensemble, Physics
+from stilt.transport.native.program_terrain import program_terrain
 from stilt.transport.native.recipe import ColumnSource
 from stilt.transport.native.release import Release
 from stilt.transport.native.tiles import ColumnPool, TimeColumns, grid_shape
@@ -118,8 +119,8 @@ def intervals(times: np.ndarray, start: np.datetime64, n_steps: int, sign: int) 
         if min(first, second) < 0 or max(first, second) >= len(times):
             reached = start + np.timedelta64(sign * 60 * done, "s")
             raise MetCoverageError(
-                f"the meteorology ends {times[0] if sign < 0 else times[-1]} UTC, but the run is only at {reached}. "
-                "Add files or shorten n_hours."
+                f"the meteorology ends {times[0] if sign < 0 else times[-1]} UTC, but the run is only at "
+                f"{reached}. Add files or shorten n_hours."
             )
         offset = abs(now - int(seconds[first]))
         count = min(n_steps - done, -(-(spacing - offset) // 60))
@@ -209,7 +210,6 @@ def simulate(
     seed: int,
     key: int,
     error: bool = False,
-    stream: int = rng.COUNTER,
     deadline: float | None = None,
     should_stop: Callable[[], bool] | None = None,
     threads: int | None = None,
@@ -233,9 +233,6 @@ def simulate(
         Seed of the run and a number for the receptor.
     error : bool
         Perturb winds or PBL height.
-    stream : int
-        Kind of random numbers: ``rng.COUNTER`` in float64 positions, or ``rng.HYSPLIT`` to follow the
-        reference program in float32.
     deadline, should_stop
         See :meth:`stilt.transport.protocol.TransportEngine.run`.
     threads : int, optional
@@ -245,6 +242,7 @@ def simulate(
     shape = grid_shape(source)
     levels = source.levels
     physics = physics_of(params, error=error)
+    stream = rng.HYSPLIT if params.random == "hysplit" else rng.COUNTER
     n = release.x.size
     n_steps = 60 * abs(params.n_hours)
     stretches = intervals(source.series.times, start, n_steps, params.time_sign)
@@ -252,11 +250,16 @@ def simulate(
     def columns_at(index: int) -> TimeColumns:
         return pool.at(source, index, ziscale_at(params, source.series.times[index], start))
 
-    terrain = terrain_at(columns_at(stretches[0].first), source, release.x, release.y)
+    a, b = columns_at(stretches[0].first), columns_at(stretches[0].second)
+    terrain = terrain_at(a, source, release.x, release.y)
+    if stream == rng.HYSPLIT:
+        b.load(a.loaded())
+        terrain = program_terrain(source, a, b, stretches[0].clock, params.time_sign, release, terrain)
     depth = np.float32(levels.top) - terrain
     agl = release.heights_agl(terrain.astype(float))
-    # float32 on purpose: on a 3-degree grid a sub-step of half a metre is below its resolution, which carries
-    # particles near the ground up to a fifth farther in the first hour; hycs_std does so, and so must we to agree
+    # float32 on purpose: on a 3-degree grid a sub-step of half a metre is below its resolution, which
+    # carries particles near the ground up to a fifth farther in the first hour; hycs_std does so, and so
+    # must we to agree
     coordinate = np.float32
     n_error = levels.sigma.size if physics.has_wind_error else 0
     ensemble = Ensemble(
@@ -292,8 +295,8 @@ def simulate(
             )
         if deadline is not None and time.monotonic() > deadline:
             raise TransportTimeoutError(
-                f"gave up after {done_steps} of {n_steps} minutes of transport: the timeout of {params.timeout:g} s "
-                "is over. Raise timeout, or use fewer particles or hours."
+                f"gave up after {done_steps} of {n_steps} minutes of transport: the timeout of "
+                f"{params.timeout:g} s is over. Raise timeout, or use fewer particles or hours."
             )
 
     prepared = 0
@@ -320,8 +323,8 @@ def simulate(
                         view_b: Columns = view_b,
                     ) -> int:
                         return particles.advance(
-                            stream, states[worker], spares[worker], view_a, view_b, shape, levels, physics, clock, memories[worker],
-                            ensemble, block[0], block[1], values, xy, missing,
+                            stream, states[worker], spares[worker], view_a, view_b, shape, levels, physics,
+                            clock, memories[worker], ensemble, block[0], block[1], values, xy, missing,
                         )  # fmt: skip
 
                     heed(clock.first_step)

@@ -190,6 +190,10 @@ class TimeColumns:
         """Memory the tiles take [bytes]."""
         return self._rows.nbytes
 
+    def loaded(self) -> list[tuple[int, int]]:
+        """Return the tiles loaded so far."""
+        return [(int(j), int(i)) for j, i in np.argwhere(self._slots >= 0)]
+
     def missing(self, wanted: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return those tiles that are not loaded yet."""
         return [tile for tile in wanted if self._slots[tile] < 0]
@@ -259,7 +263,14 @@ class TimeColumns:
 def tile_key(source: ColumnSource, time_index: int, ziscale: float) -> str:
     """Hash everything the columns of one time depend on."""
     text = repr(
-        (FORMAT_VERSION, sources_hash(), source.series.identity(time_index), source.key(), float(ziscale), layout.TILE)
+        (
+            FORMAT_VERSION,
+            sources_hash(),
+            source.series.identity(time_index),
+            source.key(),
+            float(ziscale),
+            layout.TILE,
+        )
     )
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
