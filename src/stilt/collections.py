@@ -9,11 +9,13 @@ Lists are in id order.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stilt.completion import Survey, expected_artifacts, having, survey
+from stilt.errors import ProjectError
 from stilt.ids import SimID
 from stilt.manifest import Manifest, ManifestTable
 from stilt.simulation import (
@@ -34,7 +36,12 @@ from stilt.storage.layout import (
 
 if TYPE_CHECKING:
     from stilt.footprint import Footprint
+    from stilt.footprint.jacobian import Jacobian, JacobianRow, RowMaker
+    from stilt.spatial import Grid
     from stilt.trajectory import Trajectories
+
+_BATCH = 64
+"""Footprints read by one task when a Jacobian is built."""
 
 
 class Simulations(Mapping[str, Simulation]):
@@ -330,6 +337,78 @@ class FootprintCollection:
         have = set(having(self._simulations.store, wanted, FOOTPRINT_PREFIX + self.name))
         return [sim_id for sim_id in wanted if sim_id not in have]
 
+    def jacobian(
+        self,
+        target: Any = None,
+        time_bins: Any = None,
+        *,
+        axes: Literal["centers", "edges"] = "centers",
+        subcells: int | None = None,
+        n_workers: int | None = None,
+        **conditions: Any,
+    ) -> Jacobian:
+        """
+        Put the footprints into one sparse matrix, observations by (time, cell).
+
+        Footprints are read and summed a batch at a time, in parallel when there are many; no more than one
+        for each worker is in memory as a whole.
+
+        Parameters
+        ----------
+        target, axes, subcells : optional
+            Cells, as in `stilt.Footprint.aggregate`; none: those of the footprints.
+        time_bins : optional
+            As there; none: clock hours from the first to the last with influence, or one bin where footprints
+            are integrated over time.
+        n_workers : int, optional
+            Processes; default: one for each core once there are some hundred footprints.
+        **conditions
+            See `Simulations.ids`.
+
+        Returns
+        -------
+        Jacobian
+            Rows in id order. Empty footprints are rows of zeros.
+
+        Raises
+        ------
+        ProjectError
+            Lists the simulations whose footprint is missing.
+        """
+        from stilt.footprint.jacobian import RowMaker
+        from stilt.footprint.regrid import SUBCELLS
+
+        store = self._simulations.store
+        wanted = self._expecting(conditions)
+        if not wanted:
+            raise ProjectError(
+                f"no simulation makes the footprint {self.name!r}, so there is no Jacobian; register some."
+            )
+        have = set(having(store, wanted, FOOTPRINT_PREFIX + self.name))
+        missing = [sim_id for sim_id in wanted if sim_id not in have]
+        if missing:
+            raise ProjectError(
+                f"{len(missing)} of {len(wanted)} footprints {self.name!r} are missing, so "
+                f"observations would have no "
+                f"row: {', '.join(missing)}. Run them, or choose others with mets=, time_range= or "
+                f"location_ids=."
+            )
+        maker = RowMaker(target, time_bins, axes=axes, subcells=SUBCELLS if subcells is None else subcells)
+        rows: list[JacobianRow] = []
+        grids: dict[Grid, None] = {}
+        for batch in _in_batches(store, self.name, wanted, maker, n_workers):
+            rows += [row for row, _ in batch]
+            grids.update(dict.fromkeys(grid for _, grid in batch))
+        if target is None and len(grids) > 1:
+            raise ProjectError(
+                f"the footprints {self.name!r} lie on {len(grids)} grids, so their cells differ; give "
+                f"a target, or make "
+                "them again with `stilt run --refresh`."
+            )
+        return maker.assemble(
+            wanted, rows, next(iter(grids)), {"units": "ppm m2 s umol-1", "footprint": self.name}
+        )
+
     def _expecting(self, conditions: Mapping[str, Any]) -> list[SimID]:
         if self.note:
             logger.warning(self.note)
@@ -367,6 +446,34 @@ class FootprintCollections(Mapping[str, FootprintCollection]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _in_batches(
+    store: Store, name: str, sim_ids: list[SimID], maker: RowMaker, n_workers: int | None
+) -> Iterator[list[tuple[JacobianRow, Grid]]]:
+    """Make rows of a Jacobian in id order, a batch at a time."""
+    batches = [sim_ids[at : at + _BATCH] for at in range(0, len(sim_ids), _BATCH)]
+    if n_workers is None:
+        n_workers = min(os.cpu_count() or 1, len(batches) // 4)
+    if n_workers <= 1:
+        yield from (_jacobian_rows(store, name, batch, maker) for batch in batches)
+        return
+    import joblib
+
+    pool = joblib.Parallel(n_jobs=n_workers, return_as="generator", pre_dispatch="2*n_jobs")
+    yield from pool(joblib.delayed(_jacobian_rows)(store, name, batch, maker) for batch in batches)
+
+
+def _jacobian_rows(
+    store: Store, name: str, sim_ids: Iterable[str], maker: RowMaker
+) -> list[tuple[JacobianRow, Grid]]:
+    rows = []
+    for sim_id in sim_ids:
+        footprint = read_footprint(store, sim_id, name)
+        if footprint is None:
+            raise ProjectError(f"footprint {name!r} of {sim_id} went away while it was read; run it again.")
+        rows.append((maker.row(footprint), footprint.grid))
+    return rows
 
 
 def _artifact(error: bool) -> str:

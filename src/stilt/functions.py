@@ -58,11 +58,12 @@ def run_trajectories(receptor: Receptor, met: Met, **settings: Any) -> Trajector
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise ConfigError(f"run_trajectories: unknown key '{unknown[0]}', {did_you_mean(unknown[0], known)}")
-    if settings.get("hnf_plume"):
-        raise ConfigError(
-            "run_trajectories: hnf_plume is a setting of projects; "
-            "apply stilt.correct_near_field to what is returned."
-        )
+    for key, unset in (("hnf_plume", False), ("hnf_mode", "rstilt")):
+        if settings.get(key, unset) != unset:
+            raise ConfigError(
+                f"run_trajectories: {key} is a setting of projects; "
+                "apply stilt.correct_near_field to what is returned."
+            )
     params = TransportParams(**{**settings, "hnf_plume": False})
     engine = get_engine(engine_name)
     engine.check(params)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stilt.execution.handle import JobHandle
     from stilt.execution.preflight import Report
     from stilt.execution.progress import Reporter
+    from stilt.footprint import Jacobian
 
 CONFIG_FILE = "config.yaml"
 RECEPTORS_FILE = "receptors.csv"
@@ -351,6 +352,28 @@ class Model:
     def plot(self) -> Any:
         """Pictures of the project (extra ``plot``): ``model.plot.availability()``."""
         return plots_of("model", self)
+
+    def jacobian(
+        self, name: str = "default", target: Any = None, time_bins: Any = None, **options: Any
+    ) -> Jacobian:
+        """
+        Put the footprints of one name into a sparse matrix: observations by (time, cell).
+
+        Parameters
+        ----------
+        name : str
+            Name of the footprint.
+        target, time_bins : optional
+            Cells and intervals, as in `stilt.Footprint.aggregate`.
+        **options
+            See `stilt.collections.FootprintCollection.jacobian`.
+
+        Returns
+        -------
+        Jacobian
+            Rows in id order; empty footprints are rows of zeros, missing ones an error that lists them.
+        """
+        return self.footprints[name].jacobian(target, time_bins, **options)
 
     def status(self, scene_id: str | None = None) -> StatusCounts:
         """

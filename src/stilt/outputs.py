@@ -33,6 +33,7 @@ from typing import Any, Literal
 from stilt.config import (
     ErrorParams,
     ModelConfig,
+    default_setting,
     footprint_settings,
     settings_hash,
     trajectory_settings,
@@ -438,7 +439,7 @@ def _changes(fingerprint: Fingerprint, document: Mapping[str, Any]) -> tuple[Sta
             fields = tuple(
                 FieldChange(field, old.get(field), new.get(field))
                 for field in {**old, **new}
-                if old.get(field) != new.get(field)
+                if old.get(field, default_setting(field)) != new.get(field)
             )
             if fields:
                 changed.append(StaleKind(kind, name, fields))

@@ -145,8 +145,9 @@ def test_config_and_fields_exclude_each_other(folder):
         stilt.Model(folder, **settings(folder, numpars=3))
 
 
-def test_no_project_is_a_temporary_one_that_is_shown(folder, capsys):
+def test_no_project_is_a_temporary_one_that_is_shown(folder, tmp_path, capsys, monkeypatch):
     """The path of the temporary project is printed."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     model = stilt.Model(receptors=[("2023-01-01 12:00", -111.85, 40.77, 5.0)], **settings(folder))
     assert str(model.project) in capsys.readouterr().err
     assert model.run().exit_code == 0

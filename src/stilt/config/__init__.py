@@ -15,6 +15,7 @@ from stilt.config.execution import (
     SlurmExecution,
 )
 from stilt.config.fingerprint import (
+    default_setting,
     footprint_settings,
     settings_hash,
     trajectory_settings,
@@ -61,6 +62,7 @@ __all__ = [
     # machine
     "RuntimeSettings",
     # fingerprints
+    "default_setting",
     "footprint_settings",
     "settings_hash",
     "trajectory_settings",

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from stilt.config.footprint import FootprintConfig
 from stilt.config.model import ModelConfig
 from stilt.config.transport import TransportParams
 from stilt.spatial import Grid
@@ -99,6 +100,30 @@ def footprint_settings(config: ModelConfig, footprint_name: str) -> dict[str, An
     grid = config.footprint_grid(footprint_name)
     values["grid"] = {name: getattr(grid, name) for name in Grid.model_fields}
     return _plain(values)
+
+
+def default_setting(field: str) -> Any:
+    """
+    Return the value a setting had before it existed: its default.
+
+    A record made by an earlier release lacks the settings that came later, and its outputs were
+    made as the default makes them.
+
+    Parameters
+    ----------
+    field : str
+        Name of a transport or footprint setting.
+
+    Returns
+    -------
+    object
+        The plain default, or ``...`` for a name that has none.
+    """
+    for model in (TransportParams, FootprintConfig):
+        entry = model.model_fields.get(field)
+        if entry is not None and not entry.is_required():
+            return _plain(entry.get_default(call_default_factory=True))
+    return ...
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -41,7 +42,8 @@ class FootprintConfig(Section):
     time_integrate: bool = Field(default=False, description="Sum over all hours into one layer [true/false].")
     smoothing: Literal["rstilt", "consistent"] = Field(
         default="rstilt",
-        description="Bandwidth as STILT-R computes it, in units of the grid, or in kilometres whatever the grid [name].",
+        description="Bandwidth as STILT-R computes it, in units of the grid, or in kilometres "
+        "whatever the grid [name].",
     )
     align: Literal["receptor", "clock"] = Field(
         default="receptor",
@@ -49,7 +51,8 @@ class FootprintConfig(Section):
     )
     time_bins: tuple[Float, ...] | None = Field(
         default=None,
-        description="Edges of the layers, ascending [h from the receptor time, negative earlier]; none means hours.",
+        description="Edges of the layers, ascending [h from the receptor time, negative earlier]; "
+        "none means hours.",
     )
     error: bool = Field(
         default=False, description="Also make a footprint of the error trajectory [true/false]."
@@ -78,7 +81,7 @@ class FootprintConfig(Section):
     @model_validator(mode="after")
     def _layers_make_sense(self) -> Self:
         edges = self.time_bins
-        if edges is not None and (len(edges) < 2 or any(low >= high for low, high in zip(edges, edges[1:]))):
+        if edges is not None and (len(edges) < 2 or any(low >= high for low, high in pairwise(edges))):
             raise ValueError("time_bins needs at least two edges, ascending, such as [-24, -12, -6, 0]")
         if self.time_integrate and (edges is not None or self.align == "clock"):
             other = "time_bins" if edges is not None else "align: clock"

@@ -30,6 +30,7 @@ from pydantic import Field, field_validator, model_validator
 from stilt.config.execution import ExecutionConfig, LocalExecution
 from stilt.config.footprint import FootprintConfig
 from stilt.config.met import MetConfig
+from stilt.config.transforms import VerticalOperatorTransform
 from stilt.config.transport import NEAR_FIELD_COLUMNS, TransportParams
 from stilt.config.yaml_file import dump_yaml, parse_yaml, read_yaml
 from stilt.errors import ConfigError, UnknownFootprintError
@@ -104,6 +105,17 @@ class ModelConfig(TransportParams):
                 raise ValueError(
                     f"footprints.{name}.error: there is no error trajectory; set siguverr, ... "
                     "or sigzierr, ..., or error: false"
+                )
+            weighs_air = [
+                transform.mode
+                for transform in footprint.transforms
+                if isinstance(transform, VerticalOperatorTransform) and transform.needs_pressure
+            ]
+            absent = [column for column in ("zagl", "pres") if column not in self.varsiwant]
+            if weighs_air and absent:
+                raise ValueError(
+                    f"varsiwant: vertical_operator mode {weighs_air[0]} of footprints.{name} needs "
+                    f"{', '.join(absent)}; add them"
                 )
         if self.hnf_plume:
             missing = [column for column in NEAR_FIELD_COLUMNS if column not in self.varsiwant]

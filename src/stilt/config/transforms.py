@@ -26,7 +26,7 @@ class VerticalOperatorTransform(Section):
     Examples
     --------
     >>> operator = VerticalOperatorTransform(
-    ...     kind="vertical_operator", mode="ak_pwf", coordinate="pres", levels=[1000, 500, 0], values=[1, 0.9, 0.5]
+    ...     kind="vertical_operator", coordinate="pres", levels=[1000, 500, 0], values=[1, 0.9, 0.5]
     ... )
     >>> operator.values[1]
     0.9
@@ -35,9 +35,9 @@ class VerticalOperatorTransform(Section):
     kind: Literal["vertical_operator"] = Field(description="Kind of transform [name].")
     mode: Literal["ak", "pwf", "ak_pwf", "integration", "uniform", "none"] = Field(
         default="ak_pwf",
-        description="Weight of a particle: averaging kernel (ak), its share of the air of the whole atmosphere (pwf), "
-        "both (ak_pwf), its share of the air of the column released (integration), the same for all (uniform), "
-        "untouched (none) [name].",
+        description="Weight of a particle: averaging kernel (ak), its share of the air of the whole "
+        "atmosphere (pwf), both (ak_pwf), its share of the air of the column released (integration), "
+        "the same for all (uniform), untouched (none) [name].",
     )
     coordinate: Literal["xhgt", "pres"] = Field(
         default="xhgt", description="What levels are given in: release height or pressure [name]."
@@ -47,13 +47,17 @@ class VerticalOperatorTransform(Section):
         default=(), description="Averaging kernel at each level [1]; in mode pwf the pressure weights."
     )
     pressure_weights: tuple[Float, ...] = Field(
-        default=(), description="Pressure weight of each level where the retrieval gives it [1]; none computes them."
+        default=(),
+        description="Pressure weight of each level where the retrieval gives it [1]; none computes them.",
     )
     surface_pressure: Float | None = Field(
-        default=None, gt=0, description="Surface pressure of the retrieval [hPa]; none is that of the particles."
+        default=None,
+        gt=0,
+        description="Surface pressure of the retrieval [hPa]; none is that of the particles.",
     )
     surface_height: Float | None = Field(
-        default=None, description="Surface height of the retrieval [m MSL]; none is the ground of the particles."
+        default=None,
+        description="Surface height of the retrieval [m MSL]; none is the ground of the particles.",
     )
     dry_column: Float | None = Field(
         default=None, gt=0, description="Dry air of the whole column [mol m-2]; none is computed."
@@ -76,6 +80,13 @@ class VerticalOperatorTransform(Section):
         if len(set(self.levels)) < len(self.levels):
             raise ValueError("a level is listed more than once; list it once")
         return self
+
+    @property
+    def needs_pressure(self) -> bool:
+        """Whether the columns ``pres`` and ``zagl`` of the particles are read."""
+        return self.mode in ("pwf", "ak_pwf", "integration") or (
+            self.mode == "ak" and self.coordinate == "pres"
+        )
 
     @property
     def retrieval_weights(self) -> tuple[float, ...]:

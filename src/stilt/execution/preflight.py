@@ -25,7 +25,6 @@ from stilt.errors import (
     ProjectError,
     StiltError,
     StoreError,
-    UnsupportedSettingError,
 )
 from stilt.execution.entrypoints import check_backend
 from stilt.outputs import check_settings
@@ -142,11 +141,11 @@ def must_start(config: ModelConfig, store: Store, *, compute_root: Path | None =
 
 def check_engine(config: ModelConfig) -> None:
     """Raise for settings that the engine or the footprints do not implement."""
+    from stilt.transforms import check_imports
     from stilt.transport.registry import get_engine
 
     for name, footprint in config.footprints.items():
-        if footprint.transforms:
-            raise UnsupportedSettingError(f"footprints.{name}.transforms is not implemented yet; remove it.")
+        check_imports(footprint.transforms, f"footprints.{name}.transforms")
     get_engine(config.engine).check(config.transport_params())
 
 

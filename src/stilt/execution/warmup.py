@@ -55,9 +55,9 @@ def note_warm(config: ModelConfig) -> None:
 
 
 def _compiles() -> bool:
-    import numba
+    from stilt.kernels.compiler import is_compiling
 
-    return not numba.config.DISABLE_JIT
+    return is_compiling()
 
 
 def _marker(config: ModelConfig) -> Path | None:

@@ -206,6 +206,11 @@ class _Attempt:
 
         params = self.context.params if is_error else self.context.params.without_errors()
         engine = self._engine()
+        # heights above sea level become heights above ground with the model's own terrain
+        borrows_terrain = (
+            params.hnf_plume and receptor.altitude_ref == "msl" and "zsfc" not in params.varsiwant
+        )
+        asked = params.replace(varsiwant=(*params.varsiwant, "zsfc")) if borrows_terrain else params
         began = time.monotonic()
         deadline = None if params.timeout is None else began + params.timeout
         with self._scratch() as scratch:
@@ -214,7 +219,7 @@ class _Attempt:
                     receptor=receptor,
                     met_name=self.task.met,
                     met=self.config.met(self.task.met),
-                    params=params,
+                    params=asked,
                     error=is_error,
                     scratch=scratch,
                 ),
@@ -234,7 +239,9 @@ class _Attempt:
             exits=result.exits,
         )
         if params.hnf_plume and len(table):
-            table = correct_near_field(table, params.veght)
+            table = correct_near_field(table, params.veght, mode=params.hnf_mode)
+        if borrows_terrain:
+            table = table.with_data(table.data.drop(columns="zsfc"))
         key = (error_key if is_error else trajectory_key)(self.task.sim_id)
         self._write(key, table.to_bytes())
         self.made.append(ERROR_TRAJECTORY if is_error else TRAJECTORY)

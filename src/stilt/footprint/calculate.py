@@ -9,8 +9,8 @@ The whole way from particles to a footprint, as one function.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -72,8 +72,8 @@ def calc_footprint(
         Edges of the layers instead of hours: hours from the receptor time (with ``align="clock"`` from its
         full hour), or instants [UTC]. Influence beyond them is left out; bins without any are zero layers.
     transforms : iterable
-        What happens to the particles first, in order: sections of a config or mappings like them, import paths,
-        or functions; see :func:`stilt.transforms.apply_transforms`.
+        What happens to the particles first, in order: sections of a config or mappings like them, import
+        paths, or functions; see :func:`stilt.transforms.apply_transforms`.
     name : str
         Name to record.
     interpolate_early : bool

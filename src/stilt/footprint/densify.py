@@ -56,7 +56,11 @@ def typical_step(
     """
     if x is None or y is None:
         x, y = axes.project(columns.lon, columns.lat)
-    early = np.flatnonzero(np.abs(columns.time) < EARLY_MINUTES)
+    end = len(columns)
+    if columns.offsets.size > 1 and (columns.sign * columns.time[: columns.offsets[1]] >= 0.0).all():
+        # times are ages plus that of the first row, so rows of later ages are late
+        end = int(columns.offsets[np.searchsorted(columns.ages, EARLY_MINUTES)])
+    early = np.flatnonzero(np.abs(columns.time[:end]) < EARLY_MINUTES)
     if early.size == 0:
         return math.nan, math.nan
     offsets, order = order_by_group(frozen(columns.slot[early]), columns.n_particles)

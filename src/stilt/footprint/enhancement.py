@@ -3,8 +3,9 @@ Footprint times flux: the change in mole fraction at the receptor.
 
 .. math:: \Delta c = \sum_t \sum_{cells} F(t, cell) \, E(t, cell)
 
-with the flux E in umol m-2 s-1 and the result in ppm. Everything that could make this number silently wrong is
-refused: a flux without units or in mass units, cells that do not match, influence where the flux is unknown.
+with the flux E in umol m-2 s-1 and the result in ppm. Everything that could make this number silently
+wrong is refused: a flux without units or in mass units, cells that do not match, influence where the flux
+is unknown.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ _WORDS = {
 }  # fmt: skip
 _TOKEN = re.compile(r"(/)?\s*([A-Za-z]+)\s*(?:\^|\*\*)?\s*\{?([-+]?[0-9]+)?\}?|([/.*·()\s]+)|(.)")
 
+_SPECIES = re.compile(r"\(?\b(?:CO2|CH4|CO|N2O|SF6)\b\)?")  # a mole of it is a mole
+_PLAIN = str.maketrans({"µ": "u", "μ": "u", "⁻": "-", "−": "-", "¹": "1", "²": "2"})
+
 _SHARE_THAT_COUNTS = 1e-9
 """Share of the influence that may lie where the flux is unknown, for rounding at edges."""
 
@@ -60,8 +64,8 @@ def flux_factor(flux: xr.DataArray) -> float:
         )
     powers: dict[str, int] = {}
     divided = False
-    for slash, word, power, filler, other in _TOKEN.findall(units.replace("µ", "u").replace("μ", "u").replace("⁻", "-")
-                                                           .replace("²", "2").replace("¹", "1").replace("−", "-")):
+    text = _SPECIES.sub(" ", units.translate(_PLAIN))
+    for slash, word, power, filler, other in _TOKEN.findall(text):
         if other:
             powers["?"] = 1
         if filler:
@@ -105,19 +109,24 @@ def enhancement_of(
     if missing not in ("error", "zero"):
         raise FootprintError(f"missing = {missing!r} is unknown; use error or zero.")
     if regrid not in (None, "conservative"):
-        raise FootprintError(f"regrid = {regrid!r} is unknown; use 'conservative', or None for cells that match.")
+        raise FootprintError(
+            f"regrid = {regrid!r} is unknown; use 'conservative', or None for cells that match."
+        )
     factor = flux_factor(flux)
     x_name, y_name = axis_names(flux)
     extra = [str(name) for name in flux.dims if name not in (x_name, y_name, "time")]
     if extra or not {x_name, y_name} <= set(flux.dims):
         held = ", ".join(map(str, flux.dims))
-        raise FootprintError(f"the flux has dimensions {held}; it needs lat and lon, and time where it changes.")
+        raise FootprintError(
+            f"the flux has dimensions {held}; it needs lat and lon, and time where it changes."
+        )
     has_time = "time" in flux.dims
     if footprint.is_empty:
         return 0.0
     if has_time and footprint.time_integrate:
         raise FootprintError(
-            "this footprint is integrated over time and the flux changes with time; make the footprint hourly, or "
+            "this footprint is integrated over time and the flux changes with time; make the "
+            "footprint hourly, or "
             "give a mean flux without the dimension time."
         )
     flux = flux.transpose("time", y_name, x_name) if has_time else flux.transpose(y_name, x_name)
@@ -134,9 +143,9 @@ def enhancement_of(
     cells = CellAxes.of_grid(footprint.grid)
     if regrid is None:
         columns, rows = match_axes(flux, footprint, cells)
-        held = (columns >= 0)[None, :] & (rows >= 0)[:, None]
-        field = np.full((covered.shape[0], *held.shape), np.nan)
-        field[:, held] = covered[:, rows[:, None].clip(0), columns[None, :].clip(0)][:, held]
+        is_held = (columns >= 0)[None, :] & (rows >= 0)[:, None]
+        chosen = covered[:, rows[:, None].clip(0), columns[None, :].clip(0)]
+        field = np.where(is_held, chosen, np.nan)
     else:
         target = CellAxes.of_array(flux.isel(time=0) if has_time else flux, flux.attrs.get("projection"))
         split = make_regridder(cells, target).apply(split)
@@ -146,7 +155,8 @@ def enhancement_of(
     lost = 1.0 - reached / total if total > 0.0 else 0.0
     if lost > _SHARE_THAT_COUNTS and missing == "error":
         raise FootprintError(
-            f"{lost:.3%} of the influence lies where the flux is unknown (outside its cells or hours, or NaN); give a "
+            f"{lost:.3%} of the influence lies where the flux is unknown (outside its cells or hours, "
+            f"or NaN); give a "
             "flux that covers it, or missing='zero' to count it as no flux."
         )
     return float((split[known] * field[known].astype(np.float64)).sum() * factor)
@@ -159,8 +169,8 @@ def flux_intervals(flux: xr.DataArray) -> TimeBins:
     Parameters
     ----------
     flux : DataArray
-        ``time`` is the start of each interval [UTC]; it lasts until ``time_end`` where there is such a coordinate,
-        else until the next time, the last one as long as the one before.
+        ``time`` is the start of each interval [UTC]; it lasts until ``time_end`` where there is such a
+        coordinate, else until the next time, the last one as long as the one before.
 
     Returns
     -------
@@ -168,12 +178,16 @@ def flux_intervals(flux: xr.DataArray) -> TimeBins:
     """
     starts = flux["time"].to_numpy()
     if starts.dtype.kind != "M":
-        raise FootprintError(f"the times of the flux are {starts.dtype}; decode them to dates (xarray: decode_times).")
+        raise FootprintError(
+            f"the times of the flux are {starts.dtype}; decode them to dates (xarray: decode_times)."
+        )
     starts = starts.astype("datetime64[ns]")
     if "time_end" in flux.coords:
         return TimeBins(starts, flux["time_end"].to_numpy().astype("datetime64[ns]"))
     if starts.size < 2:
-        raise FootprintError("the flux has one time, which says nothing of its length; drop time or add time_end.")
+        raise FootprintError(
+            "the flux has one time, which says nothing of its length; drop time or add time_end."
+        )
     steps = np.diff(starts)
     if not (steps > np.timedelta64(0, "ns")).all():
         raise FootprintError("the times of the flux do not ascend; sort them (flux.sortby('time')).")
@@ -222,7 +236,8 @@ def match_axes(
         if not same.any() or (step.size and not np.isclose(np.median(step), size, rtol=1e-3)):
             raise FootprintError(
                 f"the cells of the flux along {name} are not those of the footprint ({size:g} wide from "
-                f"{centers[0]:g}); use regrid='conservative', which sums the footprint over the cells of the flux."
+                f"{centers[0]:g}); use regrid='conservative', which sums the footprint over the cells "
+                f"of the flux."
             )
         if not same.all() and near[~same].min() < 0.99 * size:
             raise FootprintError(

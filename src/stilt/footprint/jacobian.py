@@ -1,9 +1,10 @@
 """
 Many footprints as one sparse matrix: what flux inversions call H.
 
-Rows are observations (simulation ids), columns are (time bin, cell) with time outermost and cells in the order
-of their axes, so that ``H @ x`` of a flux vector ordered the same way is the vector of enhancements [ppm]. The
-matrix is held as the three arrays of compressed sparse rows and turns into what other packages take.
+Rows are observations (simulation ids), columns are (time bin, cell) with time outermost and cells in the
+order of their axes, so that ``H @ x`` of a flux vector ordered the same way is the vector of enhancements
+[ppm]. The matrix is held as the three arrays of compressed sparse rows and turns into what other packages
+take.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class Jacobian:
 
     def __repr__(self) -> str:
         """Say how large it is and how full."""
-        return f"<Jacobian: {self.shape[0]} observations x {self.shape[1]} (time, cell), {self.data.size} not zero>"
+        n_obs, n_columns = self.shape
+        return f"<Jacobian: {n_obs} observations x {n_columns} (time, cell), {self.data.size} not zero>"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -94,7 +96,8 @@ class Jacobian:
     def columns(self) -> pd.MultiIndex:
         """Labels of the columns: ``(time, lat, lon)``, ``(time, y, x)`` or ``(time, zone)``."""
         return pd.MultiIndex.from_product(
-            [pd.DatetimeIndex(self.starts), *(self.coords[name][1] for name in self.dims)], names=["time", *self.dims]
+            [pd.DatetimeIndex(self.starts), *(self.coords[name][1] for name in self.dims)],
+            names=["time", *self.dims],
         )
 
     def dot(self, flux: Any) -> pd.Series:
@@ -104,8 +107,9 @@ class Jacobian:
         Parameters
         ----------
         flux : array-like or DataArray
-            Numbers in the order of :attr:`columns` [umol m-2 s-1], flat or shaped (n_times, ...cells); an array
-            of the cells alone counts for all times. A DataArray has to have these coordinates and ``units``.
+            Numbers in the order of :attr:`columns` [umol m-2 s-1], flat or shaped (n_times, ...cells); an
+            array of the cells alone counts for all times. A DataArray has to have these coordinates and
+            ``units``.
 
         Returns
         -------
@@ -116,12 +120,16 @@ class Jacobian:
         if values.shape == self.shape_of_cells:
             values = np.broadcast_to(values, (self.starts.size, *self.shape_of_cells))
         if values.size != self.shape[1]:
-            raise FootprintError(f"the flux holds {values.size} numbers and the Jacobian has {self.shape[1]} columns.")
+            raise FootprintError(
+                f"the flux holds {values.size} numbers and the Jacobian has {self.shape[1]} columns."
+            )
         used = values.reshape(-1)[self.indices]
         if not np.isfinite(used).all():
             raise FootprintError("the flux is not known in some cells that observations see; fill it there.")
         row = np.repeat(np.arange(len(self.obs)), np.diff(self.indptr))
-        return pd.Series(np.bincount(row, self.data * used, minlength=len(self.obs)), index=self.rows, name="enhancement")
+        return pd.Series(
+            np.bincount(row, self.data * used, minlength=len(self.obs)), index=self.rows, name="enhancement"
+        )
 
     def _fluxes(self, flux: xr.DataArray) -> FloatArray:
         """Put a labelled flux in the order of the columns."""
@@ -131,9 +139,7 @@ class Jacobian:
         else:
             names = axis_names(flux)[::-1]
             chosen = flux.reindex(
-                {
-                    name: self.coords[dim][1] for name, dim in zip(names, self.dims, strict=True)
-                },
+                {name: self.coords[dim][1] for name, dim in zip(names, self.dims, strict=True)},
                 method="nearest",
                 tolerance=1e-5,
             ).rename({name: dim for name, dim in zip(names, self.dims, strict=True) if name != dim})
@@ -149,7 +155,9 @@ class Jacobian:
         try:
             import scipy.sparse
         except ImportError as error:
-            raise MissingExtraError("a scipy matrix needs scipy; install it with: pip install scipy.") from error
+            raise MissingExtraError(
+                "a scipy matrix needs scipy; install it with: pip install scipy."
+            ) from error
         return scipy.sparse.csr_array((self.data, self.indices, self.indptr), shape=self.shape)
 
     def to_xarray(self) -> xr.DataArray:
@@ -166,7 +174,9 @@ class Jacobian:
             np.stack([row, *where]), self.data, shape=(len(self.obs), self.starts.size, *self.shape_of_cells)
         )
         coords = {"obs": self.rows, "time": self.starts, "time_end": ("time", self.ends), **self.coords}
-        return xr.DataArray(array, dims=("obs", "time", *self.dims), coords=coords, attrs=dict(self.attrs), name="foot")
+        return xr.DataArray(
+            array, dims=("obs", "time", *self.dims), coords=coords, attrs=dict(self.attrs), name="foot"
+        )
 
     def to_series(self) -> pd.Series:
         """Return the numbers that are not zero, labelled ``(obs, time, ...cells)``."""
@@ -175,7 +185,8 @@ class Jacobian:
         cells = [np.asarray(self.coords[name][1]) for name in self.dims]
         levels = [np.array(self.obs, dtype=object), self.starts, *cells]
         index = pd.MultiIndex.from_arrays(
-            [level[at] for level, at in zip(levels, (row, *where), strict=True)], names=["obs", "time", *self.dims]
+            [level[at] for level, at in zip(levels, (row, *where), strict=True)],
+            names=["obs", "time", *self.dims],
         )
         return pd.Series(self.data, index=index, name="foot")
 
@@ -183,7 +194,8 @@ class Jacobian:
         """Return a dense table, observations by :attr:`columns`, as flux inversions with pandas take it."""
         if self.shape[0] * self.shape[1] > _DENSE_LIMIT:
             raise FootprintError(
-                f"a dense table of {self.shape[0]} by {self.shape[1]} numbers is too large; use to_scipy, to_xarray or "
+                f"a dense table of {self.shape[0]} by {self.shape[1]} numbers is too large; use "
+                f"to_scipy, to_xarray or "
                 "to_series."
             )
         dense = np.zeros(self.shape)
@@ -228,7 +240,12 @@ class RowMaker:
     """
 
     def __init__(
-        self, target: Any = None, time_bins: Any = None, *, axes: AxisKind = "centers", subcells: int = SUBCELLS
+        self,
+        target: Any = None,
+        time_bins: Any = None,
+        *,
+        axes: AxisKind = "centers",
+        subcells: int = SUBCELLS,
     ) -> None:
         self.target, self.axes, self.subcells = target, axes, subcells
         self.time_bins = time_bins if time_bins is None or is_length(time_bins) else TimeBins.of(time_bins)
@@ -238,7 +255,9 @@ class RowMaker:
         """Return what sums footprints on a grid over the target."""
         if grid not in self._regridders:
             cells = CellAxes.of_grid(grid)
-            self._regridders[grid] = make_regridder(cells, self.target, axes=self.axes, subcells=self.subcells)
+            self._regridders[grid] = make_regridder(
+                cells, self.target, axes=self.axes, subcells=self.subcells
+            )
         return self._regridders[grid]
 
     def row(self, footprint: Footprint) -> JacobianRow:
@@ -300,7 +319,9 @@ class RowMaker:
         regridder = self.regridder(grid)
         spans = [row.span for row in made if row.span is not None]
         first = 0
-        is_one_bin = self.time_bins is None and all(len(np.unique(row.bin)) <= 1 and (row.bin == 0).all() for row in made)
+        is_one_bin = self.time_bins is None and all(
+            len(np.unique(row.bin)) <= 1 and (row.bin == 0).all() for row in made
+        )
         if isinstance(self.time_bins, TimeBins):
             bins = self.time_bins
         elif not spans:

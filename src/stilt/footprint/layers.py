@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -151,10 +152,11 @@ def check_edges(time_bins: Sequence[Any], origin: np.datetime64) -> tuple[float,
         if isinstance(edge, (int, float, np.integer, np.floating)):
             hours.append(float(edge))
         else:
-            moment = np.datetime64(edge, "ms") if isinstance(edge, np.datetime64) else np.datetime64(to_utc(edge), "ms")
+            moment = np.datetime64(to_utc(edge, what="edge of time_bins"), "ms")
             hours.append(float((moment - origin) / np.timedelta64(1, "ms")) / 3_600_000.0)
-    if len(hours) < 2 or not all(low < high for low, high in zip(hours, hours[1:], strict=False)):
+    if len(hours) < 2 or not all(low < high for low, high in pairwise(hours)):
         raise FootprintError(
-            f"time_bins = {list(time_bins)} are no edges; give at least two, ascending, such as [-24, -12, -6, 0]."
+            f"time_bins = {list(time_bins)} are no edges; give at least two, ascending, such as [-24, "
+            f"-12, -6, 0]."
         )
     return tuple(hours)

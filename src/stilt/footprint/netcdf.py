@@ -68,9 +68,7 @@ class FileContent:
     attributes: dict[str, Any]
 
 
-def write(
-    data: xr.DataArray, grid: Grid, *, intervals: np.ndarray, attributes: Mapping[str, Any]
-) -> bytes:
+def write(data: xr.DataArray, grid: Grid, *, intervals: np.ndarray, attributes: Mapping[str, Any]) -> bytes:
     """
     Write a footprint.
 

@@ -272,7 +272,7 @@ def column(table: Any, name: str, *, keep_integers: bool = False) -> NDArray[Any
         numbers = np.ascontiguousarray(values)
         if not (keep_integers and numbers.dtype in (np.int32, np.int64)):
             numbers = numbers.astype(np.float64, copy=False)
-        return frozen(numbers)  # type: ignore[no-any-return]
+        return frozen(numbers)
     except (TypeError, ValueError) as error:
         raise FootprintError(f"column {name} of the particle table does not hold numbers: {error}") from error
 

@@ -414,7 +414,12 @@ class Footprint:
         return chosen.sum("time", dtype=np.float64, keep_attrs=True)
 
     def aggregate(
-        self, target: Any = None, time_bins: Any = None, *, axes: AxisKind = "centers", subcells: int = SUBCELLS
+        self,
+        target: Any = None,
+        time_bins: Any = None,
+        *,
+        axes: AxisKind = "centers",
+        subcells: int = SUBCELLS,
     ) -> xr.DataArray:
         """
         Sum the footprint over other cells and other intervals.
@@ -425,10 +430,10 @@ class Footprint:
         Parameters
         ----------
         target : optional
-            A pair of axes ``(x, y)`` in units of this footprint's grid; a :class:`~stilt.Grid`; an xarray object
-            with one-dimensional ``lat`` and ``lon``; polygons (GeoDataFrame, GeoSeries, geometries; extra
-            ``geometry``); none: the same cells. Axes may descend, longitudes may count from 0 or from -180.
-            A target in another projection gets each cell in ``subcells`` by ``subcells`` points.
+            A pair of axes ``(x, y)`` in units of this footprint's grid; a :class:`~stilt.Grid`; an xarray
+            object with one-dimensional ``lat`` and ``lon``; polygons (GeoDataFrame, GeoSeries, geometries;
+            extra ``geometry``); none: the same cells. Axes may descend, longitudes may count from 0 or
+            from -180. A target in another projection gets each cell in ``subcells`` by ``subcells`` points.
         time_bins : optional
             Edges (instants, ascending), intervals closed on the left, or a length such as ``"1D"``; none: the
             same layers.
@@ -440,8 +445,8 @@ class Footprint:
         Returns
         -------
         DataArray
-            ``(time, lat, lon)``, ``(time, y, x)`` or ``(time, zone)`` [ppm m2 s umol-1]; ``time`` is the start of
-            each interval, ``time_end`` its end, ``lon_lower`` and so on the edges of cells.
+            ``(time, lat, lon)``, ``(time, y, x)`` or ``(time, zone)`` [ppm m2 s umol-1]; ``time`` is the
+            start of each interval, ``time_end`` its end, ``lon_lower`` and so on the edges of cells.
             :func:`stilt.footprint.aggregate_array` sums it again.
         """
         return aggregate_footprint(self, target, time_bins, axes=axes, subcells=subcells)
@@ -455,12 +460,13 @@ class Footprint:
         Parameters
         ----------
         flux : DataArray
-            ``(lat, lon)`` or ``(time, lat, lon)`` (or ``y`` and ``x``) with the attribute ``units``: umol m-2 s-1 in
-            any spelling, or mol, mmol, nmol. ``time`` is the start of each interval. Layers that straddle
-            two intervals, as those of a receptor at half past do with hourly fluxes, take their share of each.
+            ``(lat, lon)`` or ``(time, lat, lon)`` (or ``y`` and ``x``) with the attribute ``units``: umol
+            m-2 s-1 in any spelling, or mol, mmol, nmol. ``time`` is the start of each interval. Layers
+            that straddle two intervals, as those of a receptor at half past do with hourly fluxes, take
+            their share of each.
         regrid : {"conservative"}, optional
-            Sum the footprint over the cells of the flux first. None asks for the same cells, though the flux may
-            have more of them.
+            Sum the footprint over the cells of the flux first. None asks for the same cells, though the
+            flux may have more of them.
         missing : {"error", "zero"}
             What to do when there is influence where the flux is unknown: beyond its cells or times, or NaN.
 

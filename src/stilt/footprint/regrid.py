@@ -1,7 +1,8 @@
 r"""
 Sums of footprints over other cells: conservative regridding.
 
-A footprint value belongs to a whole cell, so a target cell receives the share of each source cell that lies in it:
+A footprint value belongs to a whole cell, so a target cell receives the share of each source cell that
+lies in it:
 
 .. math:: G_d = \sum_s \frac{|s \cap d|}{|s|} F_s
 
@@ -12,8 +13,8 @@ A footprint value belongs to a whole cell, so a target cell receives the share o
     another projection              cells split into points, each handed over    -
     polygons                        exact share of each cell                     extra ``geometry``
 
-Overlaps are those of the axes, in degrees or in units of the projection. What lies outside all targets is left
-out; where targets cover everything the sum stays.
+Overlaps are those of the axes, in degrees or in units of the projection. What lies outside all targets is
+left out; where targets cover everything the sum stays.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class CellAxes:
     Attributes
     ----------
     x, y : ndarray, shape (nx, 2) and (ny, 2)
-        Edges of the cells in the order of the axis; each cell low edge first [degrees, or units of the projection].
+        Edges of the cells in the order of the axis; each cell low edge first [degrees, or units of the
+        projection].
     x_centers, y_centers : ndarray, shape (nx,) and (ny,)
         Labels.
     projection : str
@@ -134,7 +136,8 @@ class CellAxes:
                 edges, middle = _pairs(axis), (axis[:-1] + axis[1:]) / 2.0
             elif axis.size == 1:
                 raise FootprintError(
-                    f"the {name} axis of the target has one centre, which says nothing of its width; give edges "
+                    f"the {name} axis of the target has one centre, which says nothing of its width; "
+                    f"give edges "
                     "(axes='edges') or bounds."
                 )
             else:
@@ -146,7 +149,9 @@ class CellAxes:
             pairs.append(edges)
             centers.append(middle)
         if is_longlat and pairs[0].max() - pairs[0].min() > 360.0 * (1.0 + 1e-9):
-            raise FootprintError("the longitudes of the target span more than a turn, so cells would count twice.")
+            raise FootprintError(
+                "the longitudes of the target span more than a turn, so cells would count twice."
+            )
         labels = np.asarray(x, dtype=np.float64) if kind == "centers" else centers[0]
         return cls(pairs[0], pairs[1], labels, centers[1], projection)
 
@@ -158,9 +163,9 @@ class CellAxes:
         Parameters
         ----------
         data : DataArray or Dataset
-            Coordinates named ``lon``/``longitude`` and ``lat``/``latitude``, or ``x`` and ``y``. Edges are taken from
-            ``*_lower`` and ``*_upper`` coordinates or CF bounds where they are there, else from the middle
-            between centres.
+            Coordinates named ``lon``/``longitude`` and ``lat``/``latitude``, or ``x`` and ``y``. Edges are
+            taken from ``*_lower`` and ``*_upper`` coordinates or CF bounds where they are there, else from
+            the middle between centres.
         projection : str, optional
             Of ``x`` and ``y``; taken from the attribute ``projection`` where it is there.
 
@@ -303,7 +308,8 @@ def make_regridder(
         cells = CellAxes.of_axes(target[0], target[1], kind=axes, projection=source.projection)
     else:
         raise FootprintError(
-            f"a footprint cannot be summed over a {type(target).__name__}; give a pair of axes (x, y), a Grid, an "
+            f"a footprint cannot be summed over a {type(target).__name__}; give a pair of axes (x, "
+            f"y), a Grid, an "
             "xarray object with lat and lon, or polygons."
         )
     if cells.is_longlat == source.is_longlat and (source.is_longlat or same_projection(cells, source)):
@@ -378,7 +384,9 @@ def reprojecting_regridder(source: CellAxes, target: CellAxes, subcells: int) ->
         line = locate(ty, target.y, is_cyclic=False)
         cell = row * nx + np.tile(np.arange(nx).repeat(subcells), subcells)
         good = (column >= 0) & (line >= 0)
-        pair = cell[good] * np.int64(len(target.x) * len(target.y)) + line[good] * len(target.x) + column[good]
+        pair = (
+            cell[good] * np.int64(len(target.x) * len(target.y)) + line[good] * len(target.x) + column[good]
+        )
         known, count = np.unique(pair, return_counts=True)
         origin.append(known)
         found.append(count / subcells**2)
@@ -410,7 +418,11 @@ def is_geometry(target: Any) -> bool:
     """Whether a target is made of polygons: a GeoDataFrame, a GeoSeries, one geometry or several."""
     if hasattr(target, "geom_type") or hasattr(target, "__geo_interface__"):
         return True
-    return isinstance(target, Sequence) and len(target) > 0 and all(hasattr(item, "geom_type") for item in target)
+    return (
+        isinstance(target, Sequence)
+        and len(target) > 0
+        and all(hasattr(item, "geom_type") for item in target)
+    )
 
 
 def polygon_regridder(source: CellAxes, target: Any) -> SparseRegridder:
@@ -447,7 +459,9 @@ def polygon_regridder(source: CellAxes, target: Any) -> SparseRegridder:
         zones = zones.set_crs("EPSG:4326")
     crs = crs_of(source.projection)
     zones = zones.to_crs("EPSG:4326" if source.is_longlat else crs)
-    frame = geopandas.GeoDataFrame({"number": np.arange(len(zones))}, geometry=zones.to_numpy())
+    frame = geopandas.GeoDataFrame(
+        {"number": np.arange(len(zones))}, geometry=zones.to_numpy(), crs=zones.crs
+    )
     ny, nx = source.shape
     raster = np.zeros((ny, nx))
     cells, numbers, shares = [], [], []
@@ -457,7 +471,9 @@ def polygon_regridder(source: CellAxes, target: Any) -> SparseRegridder:
         low, _, high, _ = frame.total_bounds
         if len(frame) == 0 or high < west + turn or low > east + turn:
             continue
-        picture = NumPyRasterSource(raster, west + turn, south, east + turn, north)
+        picture = NumPyRasterSource(
+            raster, west + turn, south, east + turn, north, srs_wkt=zones.crs.to_wkt()
+        )
         found = exactextract.exact_extract(
             picture, frame, ["cell_id", "coverage"], include_cols=["number"], output="pandas"
         )
@@ -499,7 +515,9 @@ def axis_names(data: xr.DataArray | xr.Dataset) -> tuple[str, str]:
         found = [name for name in wanted if name in data.coords]
         if not found:
             held = ", ".join(map(str, data.coords)) or "none"
-            raise FootprintError(f"coordinates {' or '.join(wanted)} are missing (there are: {held}); rename yours.")
+            raise FootprintError(
+                f"coordinates {' or '.join(wanted)} are missing (there are: {held}); rename yours."
+            )
         names.append(found[0])
     return names[0], names[1]
 
@@ -519,5 +537,5 @@ def _known_edges(data: xr.DataArray | xr.Dataset, name: str) -> FloatArray | Non
     return None if known is None or known.ndim != 2 else known.to_numpy()
 
 
-def _pairs(edges: FloatArray) -> FloatArray:
+def _pairs(edges: NDArray[Any]) -> FloatArray:
     return np.sort(np.stack([edges[:-1], edges[1:]], axis=1), axis=1)

@@ -1,8 +1,8 @@
 """
 Intervals of time that footprints and fluxes are summed over, and how much of one lies in another.
 
-Influence is taken as even within a layer, so a layer that straddles two bins gives each its share: a receptor at
-12:30 has hours from half past to half past, and half of each belongs to either clock hour.
+Influence is taken as even within a layer, so a layer that straddles two bins gives each its share: a
+receptor at 12:30 has hours from half past to half past, and half of each belongs to either clock hour.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class TimeBins:
             return bins
         if isinstance(bins, pd.IntervalIndex):
             if bins.closed != "left":
-                raise FootprintError(f"time_bins are closed {bins.closed!r}; a layer is named after its start: use 'left'.")
+                raise FootprintError(
+                    f"time_bins are closed {bins.closed!r}; a layer is named after its start: use 'left'."
+                )
             return cls(_instants(bins.left), _instants(bins.right))
         if is_length(bins):
             step = bin_length(bins)
@@ -74,7 +76,9 @@ class TimeBins:
             return cls(edges[:-1], edges[1:])
         edges = _instants(bins)
         if edges.size < 2 or not (edges[1:] > edges[:-1]).all():
-            raise FootprintError("time_bins are no edges; give at least two instants, ascending, or a length such as '1D'.")
+            raise FootprintError(
+                "time_bins are no edges; give at least two instants, ascending, or a length such as '1D'."
+            )
         return cls(edges[:-1], edges[1:])
 
     def shares(self, intervals: Instants) -> NDArray[np.float64]:
@@ -108,7 +112,9 @@ def bin_length(bins: Any) -> np.timedelta64:
     try:
         step = pd.Timedelta(bins).to_timedelta64().astype("timedelta64[ns]")
     except ValueError as error:
-        raise FootprintError(f"time_bins = {bins!r} is no length; give one such as '1h' or '1D', or edges.") from error
+        raise FootprintError(
+            f"time_bins = {bins!r} is no length; give one such as '1h' or '1D', or edges."
+        ) from error
     if not step > np.timedelta64(0, "ns"):
         raise FootprintError(f"time_bins = {bins!r} is no length; give one such as '1h' or '1D', or edges.")
     return np.timedelta64(step, "ns")
@@ -120,4 +126,7 @@ def _instants(values: Any) -> Instants:
     if isinstance(values, (pd.DatetimeIndex, np.ndarray)) and np.asarray(values).dtype.kind == "M":
         return np.asarray(values).astype("datetime64[ns]")
     items: Sequence[Any] = list(values)
-    return np.array([np.datetime64(to_utc(item, what="edge of time_bins"), "ns") for item in items], dtype="datetime64[ns]")
+    return np.array(
+        [np.datetime64(to_utc(item, what="edge of time_bins"), "ns") for item in items],
+        dtype="datetime64[ns]",
+    )

@@ -121,7 +121,12 @@ def match_ascending(offsets, values, known, out):
 @kernel
 def cell_index(x, start, size):
     """Return the largest k with ``start + k * size <= x``."""
-    k = math.floor((x - start) / size)
+    return settle_cell(math.floor((x - start) / size), x, start, size)
+
+
+@kernel
+def settle_cell(k, x, start, size):
+    """Return the largest k with ``start + k * size <= x``, from a guess that need not be exact."""
     while start + (k + 1) * size <= x:
         k += 1
     while start + k * size > x:
@@ -264,13 +269,17 @@ def survey_rows(offsets, time, x, y, foot, half_widths, frame, layering, map_sha
     Returns
     -------
     tuple of six int
-        First and last layer reached (first above last when there is none), rows that reach the map, rows inside
-        the extent, rows with influence, rows with both.
+        First and last layer reached (first above last when there is none), rows that reach the map, rows
+        inside the extent, rows with influence, rows with both.
     """
     low, high, start, size, pad = frame
     mode, shift, edges = layering
     nx, ny = map_shape
     west, east, south, north = extent
+    per_x = 1.0 / size[0]
+    per_y = 1.0 / size[1]
+    previous = np.nan
+    layer = OUTSIDE
     first = 2**31 - 1
     last = OUTSIDE
     reaching = 0
@@ -292,11 +301,13 @@ def survey_rows(offsets, time, x, y, foot, half_widths, frame, layering, map_sha
             # well inside there is no need to ask for the cell
             is_deep = x[row] >= west + size[0] and x[row] < east - 2.0 * size[0]
             if not (is_deep and y[row] >= south + size[1] and y[row] < north - 2.0 * size[1]):
-                ix = cell_index(x[row], start[0], size[0]) - pad[0]
-                iy = cell_index(y[row], start[1], size[1]) - pad[1]
+                ix = settle_cell(math.floor((x[row] - start[0]) * per_x), x[row], start[0], size[0]) - pad[0]
+                iy = settle_cell(math.floor((y[row] - start[1]) * per_y), y[row], start[1], size[1]) - pad[1]
                 if iy < -hy or iy >= ny + hy or (not is_cyclic and (ix < -hx or ix >= nx + hx)):
                     continue
-            layer = layer_of(time[row], mode, shift, edges)
+            if time[row] != previous:
+                previous = time[row]
+                layer = layer_of(previous, mode, shift, edges)
             if layer == OUTSIDE:
                 continue
             reaching += 1

@@ -20,8 +20,7 @@ import numpy as np
 
 from stilt.kernels.compiler import kernel
 from stilt.kernels.densify import wrap_difference
-from stilt.kernels.raster import cell_index, layer_of, sort_pairs
-
+from stilt.kernels.raster import layer_of, settle_cell, sort_pairs
 
 FEW_CELLS = 49
 """Kernels of at most so many cells are stamped row by row: sorting rows would take longer."""
@@ -93,7 +92,7 @@ def cloud_moments(offsets, x, y, lat, is_cyclic):
 
 @kernel
 def circular_squares(first, end, x):
-    """Return the summed squares of longitudes about their mean, the short way around [degrees2], and that mean."""
+    """Return the summed squares of longitudes about their mean, the short way around, and that mean."""
     east = 0.0
     north = 0.0
     for k in range(first, end):
@@ -161,6 +160,10 @@ def stamp_ages(
     low_edge, high_edge, start, size, pad = frame
     mode, shift, edges = layering
     n_layers, ny, nx = out.shape
+    per_x = 1.0 / size[0]
+    per_y = 1.0 / size[1]
+    previous = np.nan
+    layer = -1
     hx_max = 0
     hy_max = 0
     longest = 0
@@ -190,11 +193,13 @@ def stamp_ages(
                 continue
             if not (y[row] >= low_edge[1] and y[row] < high_edge[1]):
                 continue
-            ix = cell_index(x[row], start[0], size[0]) - pad[0]
-            iy = cell_index(y[row], start[1], size[1]) - pad[1]
+            ix = settle_cell(math.floor((x[row] - start[0]) * per_x), x[row], start[0], size[0]) - pad[0]
+            iy = settle_cell(math.floor((y[row] - start[1]) * per_y), y[row], start[1], size[1]) - pad[1]
             if iy < -hy or iy >= ny + hy or (not is_cyclic and (ix < -hx or ix >= nx + hx)):
                 continue
-            layer = layer_of(time[row], mode, shift, edges) - first_layer
+            if time[row] != previous:
+                previous = time[row]
+                layer = layer_of(previous, mode, shift, edges) - first_layer
             if layer < 0 or layer >= n_layers:
                 continue
             if hx == 0 and hy == 0:

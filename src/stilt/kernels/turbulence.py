@@ -59,7 +59,7 @@ def hanna_tl(z, zi, obukhov, roughness, sigma_w):
 @kernel
 def free_mixing(k, u, v, theta, z, zi, ustar, tstar, wstar):
     """
-    Return the vertical mixing coefficient [m2 s-1] of the layer below level k (0-based), above the mixed layer.
+    Return the mixing coefficient [m2 s-1] of the layer below level k (0-based), above the mixed layer.
 
     Parameters
     ----------

@@ -290,7 +290,7 @@ def remap_column(
         out[T_, k], out[U_, k], out[V_, k] = out[T_, k - 1], out[U_, k - 1], out[V_, k - 1]
         out[7, k] = out[7, k - 1]
         out[W_, k] = out[W_, k - 1] * _HALF
-        out[RH_, k] = rh_last if (flag == SIGMA_LEVELS or flag == HYBRID_LEVELS) else out[RH_, k - 1]
+        out[RH_, k] = rh_last if flag in (SIGMA_LEVELS, HYBRID_LEVELS) else out[RH_, k - 1]
         dz = (level_sigma[k - 1] - level_sigma[k]) * depth
         p_k = out[P_, k - 1] - out[5, k - 1] * _G * dz / _100
         out[P_, k] = p_k

@@ -12,7 +12,7 @@ of a particle; ``foot_before_weight`` keeps what was there, and weighting again 
 
 from __future__ import annotations
 
-from stilt.transforms.apply import apply_transforms, changes_influence_only, describe, resolve
+from stilt.transforms.apply import apply_transforms, changes_influence_only, check_imports, describe, resolve
 from stilt.transforms.lifetime import decay
 from stilt.transforms.vertical import ColumnAir, column_air, particle_weights
 
@@ -20,6 +20,7 @@ __all__ = [
     "ColumnAir",
     "apply_transforms",
     "changes_influence_only",
+    "check_imports",
     "column_air",
     "decay",
     "describe",

@@ -95,7 +95,8 @@ def apply_transforms(particles: Any, transforms: Iterable[Any], *, receptor: Rec
     Examples
     --------
     >>> table = pd.DataFrame({"time": [-60.0], "indx": [1], "long": [0.0], "lati": [0.0], "foot": [1.0]})
-    >>> apply_transforms(table, [{"kind": "first_order_lifetime", "lifetime_hours": 1}])["foot"].round(4).item()
+    >>> decayed = apply_transforms(table, [{"kind": "first_order_lifetime", "lifetime_hours": 1}])
+    >>> decayed["foot"].round(4).item()
     0.3679
     """
     steps = resolve(transforms)
@@ -118,7 +119,9 @@ def apply_transforms(particles: Any, transforms: Iterable[Any], *, receptor: Rec
     return table
 
 
-def _call(step: ImportedTransform | Callable[..., Any], table: pd.DataFrame, receptor: Receptor | None) -> pd.DataFrame:
+def _call(
+    step: ImportedTransform | Callable[..., Any], table: pd.DataFrame, receptor: Receptor | None
+) -> pd.DataFrame:
     """Call a user's function and look at what it returns."""
     options: Mapping[str, Any] = {}
     name = describe(step)["kind"]
@@ -155,12 +158,32 @@ def load(path: str) -> Callable[..., Any]:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"transform '{path}' cannot be imported ({error}); name it package.module:function and install the "
+            f"transform '{path}' cannot be imported ({error}); name it package.module:function and "
+            f"install the "
             "package, or put its folder on PYTHONPATH, where stilt runs."
         ) from error
     if not callable(found):
         raise ConfigError(f"transform '{path}' is a {type(found).__name__}, not a function.")
-    return found  # type: ignore[no-any-return]
+    return found
+
+
+def check_imports(transforms: Iterable[Any], where: str) -> None:
+    """
+    Import users' functions, so that one that is not there is found before the first simulation.
+
+    Parameters
+    ----------
+    transforms : iterable
+        As in :func:`resolve`.
+    where : str
+        Key of the config, for messages.
+    """
+    for step in resolve(transforms):
+        if isinstance(step, ImportedTransform):
+            try:
+                load(step.kind)
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from error
 
 
 def _check_table(table: pd.DataFrame, what: str) -> None:

@@ -27,8 +27,8 @@ def decay(table: pd.DataFrame, lifetime_hours: float) -> NDArray[np.float64]:
     -----
     .. math:: e^{-a / \tau}
 
-    with the transport age a: minutes between the row and the release of its particle. Particles released later
-    than the first ones (``emisshrs``) are younger by as much.
+    with the transport age a: minutes between the row and the release of its particle. Particles released
+    later than the first ones (``emisshrs``) are younger by as much.
     """
     minutes = np.abs(table["time"].to_numpy(dtype=np.float64))
     first = pd.Series(minutes).groupby(table["indx"].to_numpy()).transform("min").to_numpy()

@@ -1,15 +1,15 @@
 r"""
 Vertical weights: what an instrument that sees a column makes of particles released along it.
 
-The footprint divides by the number of particles N, so a weight of one for each is the mean over the particles.
-A column measurement weights each level by the share of the (dry) air it stands for, the pressure weight, and by
-the averaging kernel of the retrieval:
+The footprint divides by the number of particles N, so a weight of one for each is the mean over the
+particles. A column measurement weights each level by the share of the (dry) air it stands for, the
+pressure weight, and by the averaging kernel of the retrieval:
 
 .. math:: w_i = N \, AK(p_i) \, \frac{(1 - q_i) \, \Delta p_i}{\sum (1 - q) \, \Delta p}
 
-where the slab of particle i reaches from the particle below it to its own release pressure, and the sum goes over
-the whole atmosphere. The weights of a column that ends below the top of the atmosphere thus add up to less than N:
-the rest of the air has no footprint (as in X-STILT, Wu et al. 2018).
+where the slab of particle i reaches from the particle below it to its own release pressure, and the sum
+goes over the whole atmosphere. The weights of a column that ends below the top of the atmosphere thus add
+up to less than N: the rest of the air has no footprint (as in X-STILT, Wu et al. 2018).
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def particle_weights(
     Parameters
     ----------
     table : DataFrame
-        Particle rows: ``indx time``, and as the mode needs them ``xhgt`` (release height), ``pres zagl`` (for the
-        fit of pressure to height), ``zsfc`` (heights above sea level, or a surface height of the retrieval), and
-        ``temz rhfr`` or ``sphu`` (humidity).
+        Particle rows: ``indx time``, and as the mode needs them ``xhgt`` (release height), ``pres zagl``
+        (for the fit of pressure to height), ``zsfc`` (heights above sea level, or a surface height of the
+        retrieval), and ``temz rhfr`` or ``sphu`` (humidity).
     operator : VerticalOperatorTransform
         Mode, levels and values.
     receptor : Receptor, optional
@@ -137,7 +137,7 @@ def column_air(
             f"vertical_operator mode {operator.mode} weights a column, but all particles were released at "
             f"{heights[0]:g} m; use a column receptor, or mode ak, uniform or none."
         )
-    lift = 0.0
+    lift: FloatArray | float = 0.0
     if operator.surface_height is not None:
         lift = _needed(first, "zsfc", "the surface height of the retrieval") - operator.surface_height
     surface, decay = fit_pressure(
@@ -200,7 +200,8 @@ def release_heights(first: pd.DataFrame, receptor: Receptor | None) -> FloatArra
         heights = np.full(len(first), receptor.altitudes[0])
     else:
         raise FootprintError(
-            "the particle table lacks the column xhgt (release heights), which vertical_operator needs; make the "
+            "the particle table lacks the column xhgt (release heights), which vertical_operator "
+            "needs; make the "
             "trajectories of a column receptor again."
         )
     if receptor is not None and receptor.altitude_ref == "msl":
@@ -208,7 +209,9 @@ def release_heights(first: pd.DataFrame, receptor: Receptor | None) -> FloatArra
     return np.maximum(heights, 0.0)
 
 
-def fit_pressure(height: FloatArray, pressure: FloatArray, surface: float | None = None) -> tuple[float, float]:
+def fit_pressure(
+    height: FloatArray, pressure: FloatArray, surface: float | None = None
+) -> tuple[float, float]:
     """
     Fit an exponential atmosphere to heights and pressures.
 
@@ -246,7 +249,9 @@ def fit_pressure(height: FloatArray, pressure: FloatArray, surface: float | None
         if abs(step[0]) <= 1e-12 * abs(decay):
             break
     if not (np.isfinite(base) and decay > 0.0):
-        raise FootprintError("pressure does not fall with height in the particle table; pressure weights need that.")
+        raise FootprintError(
+            "pressure does not fall with height in the particle table; pressure weights need that."
+        )
     return base, decay
 
 
@@ -299,7 +304,8 @@ def _interpolate(where: FloatArray, levels: tuple[float, ...], values: tuple[flo
 def _needed(first: pd.DataFrame, name: str, what_for: str) -> FloatArray:
     if name not in first.columns:
         raise FootprintError(
-            f"the particle table lacks the column {name}, which vertical_operator needs for {what_for}; add it to "
+            f"the particle table lacks the column {name}, which vertical_operator needs for "
+            f"{what_for}; add it to "
             "varsiwant."
         )
     return first[name].to_numpy(dtype=np.float64)

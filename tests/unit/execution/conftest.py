@@ -83,7 +83,6 @@ def straight_engine(monkeypatch: pytest.MonkeyPatch) -> StraightLines:
 @pytest.fixture
 def make_context(tmp_path: Path, straight_engine: StraightLines) -> Callable[..., WorkContext]:
     """Build a project around the made-up engine."""
-
     (tmp_path / "met").mkdir()
     (tmp_path / "met" / "2023").touch()
 

@@ -160,7 +160,11 @@ def test_integration_includes_both_ends():
 
 
 def test_one_particle_is_not_smoothed():
-    """A single particle has no spread, so each row falls into one cell."""
+    """
+    A single particle has no spread, so each row falls into one cell.
+
+    STILT-R stops there, since a variance of one number is missing.
+    """
     table = plume(1)
     assert_allclose(
         footprint_of(table, smooth_factor=5.0).data.values, footprint_of(table, smooth_factor=0.0).data.values

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 from stilt.config import FootprintConfig
-from stilt.errors import FootprintError, UnsupportedSettingError
+from stilt.errors import FootprintError
 from stilt.footprint import Footprint, calc_footprint
 from stilt.receptors import PointReceptor
 from stilt.spatial import Grid
@@ -86,12 +86,29 @@ def test_files_are_plain_cf_netcdf(tmp_path):
         assert set(names.split()) <= set(file.ncattrs())
 
 
+def late_particles() -> dict[str, np.ndarray]:
+    """Influence in the third hour back only, and in the first, so that the hour between is a zero layer."""
+    particles = some_particles()
+    particles["time"] = np.where(particles["time"] < -60, particles["time"] - 60, particles["time"])
+    return particles
+
+
+CF_CASES = {
+    "longlat": (some_particles, LONGLAT, {}),
+    "utm": (some_particles, UTM, {}),
+    "empty-hour": (late_particles, LONGLAT, {}),
+    "integrated": (some_particles, LONGLAT, {"time_integrate": True}),
+    "bins": (some_particles, LONGLAT, {"time_bins": [-2, -0.5, 0], "align": "clock"}),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("grid", [LONGLAT, UTM], ids=["longlat", "utm"])
-def test_a_cf_checker_finds_no_fault(tmp_path, grid):
+@pytest.mark.parametrize("case", CF_CASES)
+def test_a_cf_checker_finds_no_fault(tmp_path, case):
     """The compliance checker of IOOS has nothing to say under CF-1.8."""
     pytest.importorskip("compliance_checker")
-    path = some_footprint(grid).to_netcdf(tmp_path / "foot.nc")
+    particles, grid, options = CF_CASES[case]
+    path = calc_footprint(particles(), grid, receptor=RECEPTOR, **options).to_netcdf(tmp_path / "foot.nc")
     program = Path(sys.executable).with_name("compliance-checker")
     done = subprocess.run([program, "--test", "cf:1.8", path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -139,10 +156,3 @@ def test_calculate_uses_the_values_a_file_holds():
     assert (before.data.values == after.data.values).all()
     assert before.smooth_factor == 0.5
     assert before.name == "fine"
-
-
-def test_transforms_are_refused_while_nothing_applies_them():
-    """A setting that would be ignored is refused by name."""
-    config = FootprintConfig(grid=LONGLAT, transforms=[{"kind": "first_order_lifetime", "lifetime_hours": 4}])
-    with pytest.raises(UnsupportedSettingError, match="first_order_lifetime"):
-        Footprint.calculate(Trajectories.from_particles(pd.DataFrame(some_particles()), RECEPTOR), config)

@@ -55,19 +55,25 @@ def test_stamping_strips_equals_stamping_cell_by_cell(is_cyclic):
     )
     layer = rng.integers(0, n_layers, n).astype(np.int32)
     foot = rng.random(n)
-    age = rng.integers(0, 4, n)
-    sigma = np.array([0.0, 0.5, 1.1, 2.0])
+    age = np.sort(rng.integers(0, 4, n))
+    sigma = np.array([[0.0, 0.5, 1.1, 2.0], [0.0, 0.5, 1.2, 2.5]])
     size = (1.0, 0.8)
-    offsets, order = order_by_group(age, 4)
+    offsets = np.searchsorted(age, np.arange(5))
+    x, y = (cells[0] + 0.3) * size[0], (cells[1] + 0.6) * size[1]
+    far = 100.0
+    frame = (-far, -far), (far, far), (-50 * size[0], -50 * size[1]), size, (50, 50)
+    hours = 1, 0.0, np.zeros(2)
     out = np.zeros((n_layers, ny, nx))
-    stamp_ages(0, 4, offsets, order, layer, cells.astype(np.int32), foot, sigma, size, is_cyclic, out)
+    stamp_ages(0, 4, offsets, layer * 60.0, x, y, foot, sigma, frame, hours, 0, is_cyclic, out)
 
     expected = np.zeros_like(out)
     for row in range(n):
-        s = sigma[age[row]]
-        hx, hy = int(3 * s / size[0]), int(3 * s / size[1])
+        s, t = sigma[:, age[row]]
+        hx, hy = int(3 * s / size[0]), int(3 * t / size[1])
         dx, dy = np.meshgrid(np.arange(-hx, hx + 1), np.arange(-hy, hy + 1))
-        weight = np.exp(-((dx * size[0]) ** 2 + (dy * size[1]) ** 2) / (2 * s * s)) if s else np.ones((1, 1))
+        weight = np.ones((1, 1))
+        if s:
+            weight = np.exp(-((dx * size[0] / s) ** 2 + (dy * size[1] / t) ** 2) / 2)
         weight = weight / weight.sum()
         for i, j, w in zip(
             cells[0, row] + dx.ravel(), cells[1, row] + dy.ravel(), weight.ravel(), strict=True
