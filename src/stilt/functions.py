@@ -65,6 +65,9 @@ def run_trajectories(receptor: Receptor, met: Met, **settings: Any) -> Trajector
                 "apply stilt.correct_near_field to what is returned."
             )
     params = TransportParams(**{**settings, "hnf_plume": False})
+    if receptor.altitude_ref == "msl" and "zsfc" not in params.varsiwant:
+        # the near-field correction of heights above sea level needs the model's terrain
+        params = params.replace(varsiwant=(*params.varsiwant, "zsfc"))
     engine = get_engine(engine_name)
     engine.check(params)
     where = _met(met)

@@ -39,6 +39,7 @@ from stilt.config import (
     trajectory_settings,
 )
 from stilt.errors import MissingObjectError, ProjectError, StaleOutputsError
+from stilt.ids import SimID
 from stilt.storage import Store
 from stilt.storage.layout import (
     BY_ID,
@@ -58,6 +59,8 @@ KINDS: tuple[Kind, ...] = ("trajectories", "error_trajectories", "footprints")
 _ERROR_KEYS = frozenset(ErrorParams.model_fields)
 _PARTICLES = (TRAJECTORY, ERROR_TRAJECTORY)
 _PUBLISHED = "# settings: "
+_LOOKED_AT = 3
+"""Trajectories of a meteorology looked into when nothing is recorded about it."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +272,7 @@ def remove_stale(store: Store, config: ModelConfig | Fingerprint) -> int:
     removed = 0
     while True:
         document, data = _read(store)
-        changed = _changes(fingerprint, document)
+        changed = _changes(fingerprint, document) + unrecorded_changes(store, fingerprint, document)
         if not changed:
             record_settings(store, fingerprint)
             return removed
@@ -447,7 +450,7 @@ def _changes(fingerprint: Fingerprint, document: Mapping[str, Any]) -> tuple[Sta
 
 
 def _check(store: Store, fingerprint: Fingerprint, document: Mapping[str, Any]) -> StaleReport:
-    changed = _changes(fingerprint, document)
+    changed = _changes(fingerprint, document) + unrecorded_changes(store, fingerprint, document)
     if not changed:
         return StaleReport()
     counts: Counter[str] = Counter()
@@ -459,6 +462,53 @@ def _check(store: Store, fingerprint: Fingerprint, document: Mapping[str, Any]) 
         tuple(stale for place, stale in enumerate(changed) if place in hit),
         dict(sorted(counts.items(), reverse=True)),
     )
+
+
+def unrecorded_changes(
+    store: Store, fingerprint: Fingerprint, document: Mapping[str, Any]
+) -> tuple[StaleKind, ...]:
+    """
+    Compare outputs that no record speaks of with what they say of themselves.
+
+    Outputs copied into a project, or left after `settings.json` was lost, carry their own settings. A few
+    trajectories of each meteorology are looked at; footprints follow their trajectories.
+    """
+    unknown = {met for met in fingerprint.trajectories if met not in document.get("trajectories", {})}
+    looked_at: Counter[str] = Counter()
+    found: dict[str, StaleKind] = {}
+    if not unknown:
+        return ()
+    for key in store.list(BY_ID + "/"):
+        parsed = parse_output_key(key)
+        if parsed is None or parsed[1] != TRAJECTORY:
+            continue
+        met = SimID(parsed[0]).met
+        if met not in unknown or met in found or looked_at[met] >= _LOOKED_AT:
+            continue
+        looked_at[met] += 1
+        made_with = _settings_inside(store.read(key))
+        new = dict(_flat(json.loads(json.dumps(fingerprint.trajectories[met]))))
+        old = dict(_flat(made_with))
+        fields = tuple(
+            FieldChange(field, old[field], new[field])
+            for field in old
+            if field in new and field not in _ERROR_KEYS and old[field] != new[field]
+        )
+        if fields:
+            found[met] = StaleKind("trajectories", met, fields)
+    return tuple(found.values())
+
+
+def _settings_inside(table: bytes) -> Mapping[str, Any]:
+    """Return the settings a trajectory file was made with, as it tells; nothing where it cannot."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_schema(pa.BufferReader(table)).metadata or {}
+        return json.loads(metadata.get(b"stilt:params", b"{}"))
+    except (pa.ArrowException, ValueError):
+        return {}
 
 
 def _stale_outputs(store: Store, changed: tuple[StaleKind, ...]) -> Iterator[tuple[str, str, str]]:

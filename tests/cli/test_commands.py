@@ -200,3 +200,21 @@ def test_a_reader_that_has_had_enough_is_no_error(cli_project):
     )
     os.close(writer)
     assert done.stderr == ""
+
+
+def test_a_run_is_not_done_while_a_row_of_removed_meteorology_is_incomplete(type_stilt, cli_project):
+    """What is registered counts: exit code 0 means that all of it is complete."""
+    config = cli_project / "config.yaml"
+    whole = config.read_text()
+    config.write_text(whole.replace("mets:\n", "mets:\n  gone: {directory: nowhere, file_format: '%Y'}\n", 1))
+    type_stilt("register", cli_project)
+    config.write_text(whole)
+    ended = type_stilt("run", cli_project)
+    assert ended.code == 1
+    assert "no longer has (gone)" in " ".join(ended.out.split())
+
+
+def test_without_arguments_the_help_is_shown(type_stilt):
+    bare = type_stilt()
+    assert bare.code == 0
+    assert bare.out.startswith("Usage")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 
 from stilt.config import FootprintConfig, Grid, MetConfig, ModelConfig
+from stilt.config.fingerprint import transport_settings
 from stilt.errors import ProjectError, StaleOutputsError
 from stilt.outputs import (
     Fingerprint,
@@ -19,7 +21,7 @@ from stilt.outputs import (
 )
 from stilt.storage import LocalStore, MemoryStore
 from stilt.storage.failures import record_failure
-from stilt.storage.layout import CONFIG, SETTINGS, artifact_keys, failure_key
+from stilt.storage.layout import CONFIG, SETTINGS, artifact_keys, failure_key, trajectory_key
 
 HRRR, GFS = "hrrr_202301011200_-111.85_40.77_5", "gfs_202301011200_-111.85_40.77_5"
 WIND_ERROR = {"siguverr": 1.0, "tluverr": 60.0, "zcoruverr": 500.0, "horcoruverr": 40.0}
@@ -246,3 +248,38 @@ def test_the_hash_covers_results_only():
         for config in (config_with(), config_with(n_hours=-1), config_with(res=0.2), config_with(names=()))
     }
     assert len(hashes) == 4
+
+
+def test_outputs_copied_into_a_project_say_themselves_what_they_were_made_with(tmp_path):
+    """Without a record, a look into a trajectory decides; 20 particles are not 40."""
+    from stilt.receptors import PointReceptor
+    from stilt.trajectory import Trajectories
+
+    store = LocalStore(tmp_path)
+    made = config_with(numpar=20)
+    receptor = PointReceptor("2023-01-01 12:00", -111.85, 40.77, 5)
+    table = {"time": [-1.0], "indx": [1], "long": [-111.85], "lati": [40.77], "foot": [0.01]}
+    written = Trajectories.from_particles(
+        pd.DataFrame(table), receptor, transport_settings(made.transport_params())
+    )
+    store.write(trajectory_key(HRRR), written.to_bytes())
+
+    assert not check_settings(store, made)
+    report = check_settings(store, config_with(numpar=40))
+    assert "numpar 20 -> 40" in report.message
+    assert report.outputs == {"trajectory": 1}
+    with pytest.raises(StaleOutputsError, match="numpar"):
+        record_settings(store, config_with(numpar=40))
+    assert remove_stale(store, config_with(numpar=40)) == 1
+
+
+def test_a_setting_the_record_does_not_know_counts_as_its_default(store):
+    """A release that adds a setting leaves the outputs of earlier ones alone."""
+    with_outputs(store, "trajectory")
+    record_settings(store, config_with())
+    document = json.loads(store.read(SETTINGS))
+    for entry in document["trajectories"].values():
+        del entry["settings"]["hnf_mode"]
+    store.write(SETTINGS, json.dumps(document).encode())
+    assert not check_settings(store, config_with())
+    assert "hnf_mode" in check_settings(store, config_with(hnf_mode="taylor")).message

@@ -319,8 +319,8 @@ def _end_of_run(model: Model, project: str, output_dir: str | None, handle: JobH
 
     print_details(handle)
     where = project if output_dir is None else f"{project} --output-dir {output_dir}"
-    show.run_summary(model, handle, where)
-    return handle.exit_code
+    counted = show.run_summary(model, handle, where)
+    return handle.exit_code or int(counted.completed < counted.total)
 
 
 def _end_of_work(handle: JobHandle) -> int:

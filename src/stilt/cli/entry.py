@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     global _debug
     _debug = False
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     # known before parsing, so that also parsing can be debugged
     set_debug("--debug" in arguments)
     with warnings.catch_warnings():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stilt.completion import StatusCounts, expected_footprints
+from stilt.ids import SimID
 from stilt.storage.failures import FailureRecord, read_failure
 
 if TYPE_CHECKING:
@@ -147,8 +148,8 @@ def status(summary: Summary, *, failures: bool = False) -> None:
         listed = ", ".join(summary.differing[:3])
         print(
             f"\n{len(summary.differing)} simulations were registered for other footprints or "
-            f"meteorology than the config has now, such as {listed}; "
-            "`stilt run` or `stilt register` bring them up to date"
+            f"meteorology than the config has now, such as {listed}; `stilt run` brings footprints up to "
+            "date, and meteorology that is gone has to be put back under mets"
         )
     if summary.stale:
         print(f"\n{summary.stale}")
@@ -188,16 +189,34 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         print("  ".join(parts).rstrip())
 
 
-def run_summary(model: Model, handle: JobHandle, where: str) -> None:
-    """Print how a run ended: recounted from the outputs, with reasons and where to look."""
+def run_summary(model: Model, handle: JobHandle, where: str) -> StatusCounts:
+    """Print how a run ended, recounted from the outputs, and where to look; return the counts."""
     print()
     work_summary(handle)
-    counts(model.status())
+    counted = model.status()
+    counts(counted)
+    if counted.failed < len(handle.failed):
+        print("some that failed now were complete before; their earlier outputs were kept")
+    left = without_met(model)
+    if left:
+        mets = ", ".join(sorted({SimID(sim_id).met for sim_id in left}))
+        print(
+            f"{len(left)} registered simulations belong to meteorology that the config no longer has "
+            f"({mets}) and were not run; put it back under mets to run them"
+        )
     print(f"outputs: {model.output_dir}/simulations/by-id")
     if handle.failed:
         print(f"failures: stilt status {where} --failures; stilt.log beside each has the details")
     if handle.interrupted or handle.stopped_because:
         print(f"to continue: stilt run {where}")
+    return counted
+
+
+def without_met(model: Model) -> list[str]:
+    """Return registered simulations whose meteorology is not in the config any more."""
+    table = model.manifest.load()
+    with_met = set(table.select(mets=list(model.config.mets)))
+    return [sim_id for sim_id in table.sim_ids if sim_id not in with_met]
 
 
 def work_summary(handle: JobHandle) -> None:

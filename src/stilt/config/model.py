@@ -124,6 +124,11 @@ class ModelConfig(TransportParams):
                     f"varsiwant: the near-field correction (hnf_plume) needs {', '.join(missing)}; "
                     "add them or set hnf_plume: false"
                 )
+            if self.outdt > 1:
+                raise ValueError(
+                    f"outdt: {self.outdt:g} with hnf_plume: the near-field correction follows the plume "
+                    "minute by minute and would be lost; set outdt: 0 or hnf_plume: false"
+                )
         return self
 
     @classmethod

@@ -74,6 +74,9 @@ if TYPE_CHECKING:
 
 _ID_IN_FOLDER = 80
 
+_LOG_LINES = 400
+"""Lines of earlier attempts kept in a log."""
+
 
 @dataclass(frozen=True)
 class WorkContext:
@@ -206,11 +209,10 @@ class _Attempt:
 
         params = self.context.params if is_error else self.context.params.without_errors()
         engine = self._engine()
-        # heights above sea level become heights above ground with the model's own terrain
-        borrows_terrain = (
-            params.hnf_plume and receptor.altitude_ref == "msl" and "zsfc" not in params.varsiwant
-        )
-        asked = params.replace(varsiwant=(*params.varsiwant, "zsfc")) if borrows_terrain else params
+        # heights above sea level become heights above ground with the model's own terrain; the column stays
+        # in the table, so that the correction can be made again from it
+        needs_terrain = params.hnf_plume and receptor.altitude_ref == "msl" and "zsfc" not in params.varsiwant
+        asked = params.replace(varsiwant=(*params.varsiwant, "zsfc")) if needs_terrain else params
         began = time.monotonic()
         deadline = None if params.timeout is None else began + params.timeout
         with self._scratch() as scratch:
@@ -240,8 +242,6 @@ class _Attempt:
         )
         if params.hnf_plume and len(table):
             table = correct_near_field(table, params.veght, mode=params.hnf_mode)
-        if borrows_terrain:
-            table = table.with_data(table.data.drop(columns="zsfc"))
         key = (error_key if is_error else trajectory_key)(self.task.sim_id)
         self._write(key, table.to_bytes())
         self.made.append(ERROR_TRAJECTORY if is_error else TRAJECTORY)
@@ -375,7 +375,19 @@ class _Attempt:
             outcome,
         ]
         with contextlib.suppress(StoreError):  # a log is no reason to lose a result
-            self.store.write(log_key(self.task.sim_id), without_secrets("\n".join(text) + "\n").encode())
+            self.store.write(
+                log_key(self.task.sim_id),
+                self._earlier_log() + without_secrets("\n".join(text) + "\n").encode(),
+            )
+
+    def _earlier_log(self) -> bytes:
+        """Return what earlier attempts wrote, so that the lines of the transport outlive a new footprint."""
+        try:
+            earlier = self.store.read(log_key(self.task.sim_id))
+        except StoreError:
+            return b""
+        lines = earlier.splitlines(keepends=True)
+        return b"".join(lines[-_LOG_LINES:])
 
     def _result(
         self,

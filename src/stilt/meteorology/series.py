@@ -9,6 +9,7 @@ and safe to share between threads.
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import BinaryIO
@@ -18,10 +19,13 @@ from numpy.typing import NDArray
 
 from stilt.errors import MetFormatError, MetNotFoundError, MetVariableError
 from stilt.meteorology.arl.file import ArlFile, unpack_record
-from stilt.meteorology.arl.index import LABEL_BYTES, parse_label
+from stilt.meteorology.arl.index import LABEL_BYTES, checksum, parse_label
 from stilt.meteorology.frame import Box, MetFrame
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.meteorology.vertical import VerticalLevels
+
+_WITHOUT_CHECKSUMS: set[os.PathLike[str]] = set()
+"""Files already warned about."""
 
 RESIDUALS = {"WWND": "DIFW"}
 """Fields that come with a record of what packing lost of them, added when both are there."""
@@ -207,7 +211,8 @@ class _Reader:
 
     def __init__(self, file: ArlFile, period: int, box: Box) -> None:
         self.file, self.period, self.box = file, period, box
-        self.buffer = np.empty(LABEL_BYTES + box.y1 * file.grid.nx, dtype=np.uint8)
+        # the whole record, although the box may end sooner: its checksum covers all of it
+        self.buffer = np.empty(file.layout.record_bytes, dtype=np.uint8)
 
     def read(self, wanted: list[tuple[int, int, str, NDArray[np.float32], bool]]) -> None:
         file = self.file
@@ -224,15 +229,42 @@ class _Reader:
                     f"{file.path} has changed while it was in use ({file.size} bytes before, "
                     f"{stat.st_size} now). Wait until it is complete and run again."
                 )
+            expected = {offset: total for _, _, offset, total in self.file.records_of(self.period)}
+            damaged: list[tuple[int, str, int, int]] = []
             residual = np.empty(self.box.shape, dtype=np.float32)
             for offset, level, name, field, is_residual in wanted:
                 self._record(stream, offset)
                 label = parse_label(self.buffer[:LABEL_BYTES].tobytes(), file.path, offset)
                 file.check_label(label, self.period, level, name, offset)
+                found = checksum(self.buffer[LABEL_BYTES:])
+                if found != expected[offset] and expected[offset] != 0:
+                    damaged.append((level, name, found, expected[offset]))
                 target = residual if is_residual else field
                 unpack_record(self.buffer[LABEL_BYTES:], label, file.grid.nx, self.box, target)
                 if is_residual and not label.is_missing:
                     field += residual
+        if damaged:
+            self._judge(damaged, len(wanted))
+
+    def _judge(self, damaged: list[tuple[int, str, int, int]], read: int) -> None:
+        """Refuse a damaged file; where most sums differ the writer counts in another way: warn."""
+        file = self.file
+        if 2 * len(damaged) > read:
+            if file.path not in _WITHOUT_CHECKSUMS:
+                _WITHOUT_CHECKSUMS.add(file.path)
+                warnings.warn(
+                    f"{file.path}: the checksums in its index records are not those of the ARL format, so "
+                    "damage to this file cannot be noticed.",
+                    UserWarning,
+                    stacklevel=4,
+                )
+            return
+        level, name, found, wanted = damaged[0]
+        raise MetFormatError(
+            f"{file.path}: {name} of level {level} at {file.times[self.period]} UTC has checksum {found}, "
+            f"the index says {wanted} ({len(damaged)} of {read} records differ); the file is damaged. "
+            "Get it again."
+        )
 
     def _record(self, stream: BinaryIO, offset: int) -> None:
         stream.seek(offset)

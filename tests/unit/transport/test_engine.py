@@ -188,3 +188,11 @@ def test_a_stop_is_heard(run, breeze, receptor):
 
 def test_the_registry_knows_the_engine():
     assert isinstance(get_engine("native"), NativeEngine)
+
+
+def test_a_height_far_below_the_model_ground_is_said(run, tmp_path, centre):
+    path = synthetic.uniform(u=0.0, v=0.0, hours=6, terrain=900.0).write(tmp_path / "high.arl")
+    receptor = PointReceptor("2020-06-01 04:00", *centre, 300.0, altitude_ref="msl")
+    with pytest.warns(UserWarning, match="600 m below the ground"):
+        table = run(path, receptor, nturb=1, n_hours=-1).particles
+    np.testing.assert_allclose(table["zagl"], 0.0, atol=0.02)

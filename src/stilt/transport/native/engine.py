@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -27,6 +28,9 @@ from stilt.transport.protocol import TransportRequest, TransportResult
 
 DEFAULT_SEED = 0
 """Seed of runs that give none."""
+
+_NOTEWORTHY_DEPTH = 100.0
+"""How far below the model's ground a height above sea level may lie before we say so [m]."""
 
 _POOLS: dict[int, ColumnPool] = {}
 
@@ -107,6 +111,13 @@ class NativeEngine:
         heights = release.height if receptor.kind != "point" else None
         table = particle_table(recorded, series.grid, params.varsiwant, heights)
         exits = count_exits(recorded)
+        if recorded.buried > _NOTEWORTHY_DEPTH:
+            warnings.warn(
+                f"receptor {receptor.id} lies {recorded.buried:.0f} m below the ground of met "
+                f"'{request.met_name}' and was released at the ground; check altitude_ref and the height.",
+                UserWarning,
+                stacklevel=2,
+            )
         return TransportResult(
             particles=table,
             log=_log(request, recorded, exits, series.interval, seed, time.monotonic() - began),

@@ -63,6 +63,8 @@ class Recorded:
     alive: np.ndarray
     status: np.ndarray
     tiles_prepared: int
+    buried: float
+    """Largest depth of a release below the model's ground, which was raised to the ground [m]."""
 
 
 @dataclass(frozen=True)
@@ -347,6 +349,7 @@ def simulate(
         alive=np.arange(n_records)[:, None] < reached[None, :],
         status=ensemble.status,
         tiles_prepared=prepared,
+        buried=float(np.max(terrain - release.height)) if release.is_msl else 0.0,
     )
 
 
