@@ -149,6 +149,111 @@ def test_integrated_footprints_have_one_bin(tmp_path):
     assert matrix.starts.size == 1
 
 
+def test_a_flux_finer_than_the_bins_is_refused(collection):
+    """A daily bin is no hour; the mean over it is taken when asked for."""
+    daily = collection.jacobian(COARSE, "1D")
+    hours = pd.date_range("2023-01-01", periods=24, freq="1h")
+    rng = np.random.default_rng(2)
+    flux = xr.DataArray(
+        rng.random((24, 4, 4)),
+        dims=("time", "lat", "lon"),
+        coords={"time": hours, "lat": COARSE.y_centers(), "lon": COARSE.x_centers()},
+        attrs={"units": "umol m-2 s-1"},
+    )
+    with pytest.raises(FootprintError, match=r"not the time bins.*time='mean'"):
+        daily.dot(flux)
+    mean = flux.mean("time", keep_attrs=True)
+    assert_allclose(daily.dot(flux, time="mean"), daily.dot(mean), rtol=1e-12)
+    with pytest.raises(FootprintError, match="not known"):
+        daily.dot(flux.isel(time=slice(0, 20)), time="mean")
+    with pytest.raises(FootprintError, match="time = 'nearest'"):
+        daily.dot(flux, time="nearest")
+    hourly = collection.jacobian(COARSE)
+    coarser = flux.isel(time=slice(None, None, 3))
+    with pytest.raises(FootprintError, match="not the time bins"):
+        hourly.dot(coarser)
+    assert_allclose(
+        hourly.dot(coarser, time="mean"),
+        [each.enhancement(coarser, regrid="conservative") for each in collection.load()],
+        rtol=1e-6,
+    )
+
+
+def test_a_flux_on_other_cells_is_refused(matrix):
+    """Cells are matched as for an enhancement, longitudes in either count."""
+
+    def on(grid: Grid) -> xr.DataArray:
+        return xr.DataArray(
+            np.random.default_rng(3).random(grid.shape),
+            dims=("lat", "lon"),
+            coords={"lat": grid.y_centers(), "lon": grid.x_centers()},
+            attrs={"units": "umol m-2 s-1"},
+        )
+
+    finer = Grid(xmin=-114, xmax=-110, ymin=39, ymax=43, xres=0.2, yres=0.2)
+    with pytest.raises(FootprintError, match="not those of the footprint"):
+        matrix.dot(on(finer))
+    with pytest.raises(FootprintError, match=r"shifted|not those"):
+        matrix.dot(on(COARSE).assign_coords(lon=COARSE.x_centers() + 0.3))
+    flux = on(COARSE)
+    assert_allclose(matrix.dot(flux.assign_coords(lon=flux.lon + 360.0)), matrix.dot(flux), rtol=1e-12)
+    with pytest.raises(FootprintError, match="projection"):
+        matrix.dot(flux.assign_attrs(projection="EPSG:32612"))
+    with pytest.raises(FootprintError, match="dimensions"):
+        matrix.dot(flux.expand_dims(sector=2))
+
+
+def test_uneven_cells_are_matched_too(collection):
+    """Columns of a target with edges of its own take a flux with the same centres."""
+    x, y = np.array([-113.0, -112.2, -111.8, -111.0]), np.array([40.0, 40.5, 42.0])
+    matrix = collection.jacobian((x, y), axes="edges")
+    flux = xr.DataArray(
+        np.random.default_rng(4).random((2, 3)),
+        dims=("lat", "lon"),
+        coords={"lat": matrix.coords["lat"][1], "lon": matrix.coords["lon"][1]},
+        attrs={"units": "umol m-2 s-1"},
+    )
+    assert_allclose(matrix.dot(flux), matrix.dot(flux.values), rtol=1e-12)
+
+
+def test_integrated_footprints_take_no_hourly_flux_and_no_finer_bins(tmp_path):
+    """What an integrated footprint saw when is not known."""
+    store = LocalStore(tmp_path)
+    Manifest(store).register_receptors(RECEPTORS, ["hrrr"], footprints=["slv"])
+    for receptor in RECEPTORS:
+        write(store, receptor, time_integrate=True)
+    footprints = FootprintCollection(Simulations(store), "slv")
+    matrix = footprints.jacobian(COARSE)
+    flux = xr.DataArray(
+        np.ones((24, 4, 4)),
+        dims=("time", "lat", "lon"),
+        coords={
+            "time": pd.date_range("2023-01-01", periods=24, freq="1h"),
+            "lat": COARSE.y_centers(),
+            "lon": COARSE.x_centers(),
+        },
+        attrs={"units": "umol m-2 s-1"},
+    )
+    with pytest.raises(FootprintError, match="not the time bins"):
+        matrix.dot(flux)
+    assert_allclose(matrix.dot(flux.isel(time=0, drop=True)), matrix.to_scipy().sum(axis=1))
+    with pytest.raises(FootprintError, match="integrated over time"):
+        footprints.jacobian(COARSE, "1h")
+    assert footprints.jacobian(COARSE, "1D").shape == (4, 16)
+
+
+def test_only_empty_footprints_still_have_columns(tmp_path):
+    """A row of zeros over the cells of the target, at the receptor's hour."""
+    store = LocalStore(tmp_path)
+    Manifest(store).register_receptors([EMPTY], ["hrrr"], footprints=["slv"])
+    write(store, EMPTY)
+    footprints = FootprintCollection(Simulations(store), "slv")
+    assert footprints.jacobian(COARSE, "1D").shape == (1, 16)
+    matrix = footprints.jacobian(COARSE)
+    assert matrix.shape == (1, 2 * 16)
+    assert matrix.dot(np.ones((4, 4))).tolist() == [0.0]
+
+
 def test_missing_footprints_are_listed(collection):
     """An observation without a row would shift all others, so it is an error that names it."""
     store = collection._simulations.store

@@ -20,6 +20,9 @@ from stilt.footprint.time_bins import TimeBins
 if TYPE_CHECKING:
     from stilt.footprint.product import Footprint
 
+INTEGRATED = "time_integrate"
+"""Attribute of arrays whose layers hold a whole run."""
+
 
 def aggregate_footprint(
     footprint: Footprint,
@@ -44,7 +47,8 @@ def aggregate_footprint(
     DataArray
     """
     regridder = make_regridder(CellAxes.of_grid(footprint.grid), target, axes=axes, subcells=subcells)
-    return sum_over(footprint.data, footprint.intervals, regridder, time_bins)
+    data = footprint.data.assign_attrs({INTEGRATED: 1}) if footprint.time_integrate else footprint.data
+    return sum_over(data, footprint.intervals, regridder, time_bins)
 
 
 def aggregate_array(
@@ -97,14 +101,15 @@ def sum_over(
     Returns
     -------
     DataArray
-        ``time`` is the start of each interval, ``time_end`` its end; attributes are kept.
+        ``time`` is the start of each interval, ``time_end`` its end; attributes are kept. Layers of an array
+        with the attribute ``time_integrate`` are not split: that is an error.
     """
     values = data.to_numpy()
-    labels = data["time"].to_numpy()
-    ends = intervals[:, 1]
+    labels, ends = intervals[:, 0], intervals[:, 1]
     if time_bins is not None:
         bins = TimeBins.of(time_bins, intervals)
-        values = np.tensordot(bins.shares(intervals), values, axes=(1, 0))
+        shares = bins.shares(intervals, is_whole=bool(data.attrs.get(INTEGRATED)))
+        values = np.tensordot(shares, values, axes=(1, 0))
         labels, ends = bins.starts, bins.ends
     return xr.DataArray(
         regridder.apply(values),

@@ -167,3 +167,4 @@ def warm_up() -> None:
         particles = corrected.assign(time=minutes)
         calc_footprint(particles, grid, receptor=receptor, smooth_factor=9.0)
         calc_footprint(particles.astype({"indx": np.int64}), grid, receptor=receptor)
+    calc_footprint(corrected, grid, receptor=receptor, smoothing="consistent")

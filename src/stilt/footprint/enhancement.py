@@ -18,7 +18,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stilt.errors import FootprintError
-from stilt.footprint.regrid import CellAxes, axis_names, make_regridder
+from stilt.footprint.regrid import (
+    CellAxes,
+    axis_names,
+    check_projection,
+    is_plain_degrees,
+    make_regridder,
+    named_projection,
+)
 from stilt.footprint.time_bins import TimeBins
 
 if TYPE_CHECKING:
@@ -142,12 +149,13 @@ def enhancement_of(
     split = np.tensordot(layers, footprint.data.to_numpy(), axes=(1, 0))
     cells = CellAxes.of_grid(footprint.grid)
     if regrid is None:
-        columns, rows = match_axes(flux, footprint, cells)
+        columns, rows = match_axes(flux, cells)
         is_held = (columns >= 0)[None, :] & (rows >= 0)[:, None]
         chosen = covered[:, rows[:, None].clip(0), columns[None, :].clip(0)]
         field = np.where(is_held, chosen, np.nan)
     else:
-        target = CellAxes.of_array(flux.isel(time=0) if has_time else flux, flux.attrs.get("projection"))
+        target = CellAxes.of_array(flux.isel(time=0) if has_time else flux)
+        check_projection(flux, target, what="cells of the flux, by their names,")
         split = make_regridder(cells, target).apply(split)
         field = covered
     known = np.isfinite(field)
@@ -170,7 +178,9 @@ def flux_intervals(flux: xr.DataArray) -> TimeBins:
     ----------
     flux : DataArray
         ``time`` is the start of each interval [UTC]; it lasts until ``time_end`` where there is such a
-        coordinate, else until the next time, the last one as long as the one before.
+        coordinate, else until the next time, the last one as long as the one before (months and years: to
+        the next). Uneven steps are refused: an hour that is missing is no reason to let the one before
+        last longer.
 
     Returns
     -------
@@ -191,49 +201,83 @@ def flux_intervals(flux: xr.DataArray) -> TimeBins:
     steps = np.diff(starts)
     if not (steps > np.timedelta64(0, "ns")).all():
         raise FootprintError("the times of the flux do not ascend; sort them (flux.sortby('time')).")
-    return TimeBins(starts, np.concatenate([starts[1:], starts[-1:] + steps[-1:]]))
+    last = starts[-1] + steps[-1]
+    if (steps != steps[0]).any():
+        months = starts.astype("datetime64[M]")
+        into = starts - months.astype("datetime64[ns]")
+        counts = np.diff(months.astype(np.int64))
+        if (into != into[0]).any() or (counts != counts[0]).any():
+            lengths, times = np.unique(steps, return_counts=True)
+            usual = lengths[times.argmax()]
+            odd = np.flatnonzero(steps != usual)
+            gaps = ", ".join(f"{_minute(starts[k])} to {_minute(starts[k + 1])}" for k in odd[:3])
+            more = f" and {odd.size - 3} more" if odd.size > 3 else ""
+            raise FootprintError(
+                f"the times of the flux are uneven: they are {_hours(usual)} h apart, but not from {gaps}"
+                f"{more} UTC. Fill what is missing (as NaN where it is unknown), or add a time_end "
+                "coordinate (from time_bnds, where the file has them) that says where each interval ends."
+            )
+        last = (months[-1] + counts[-1]).astype("datetime64[ns]") + into[-1]
+    return TimeBins(starts, np.append(starts[1:], last))
 
 
-def match_axes(
-    flux: xr.DataArray, footprint: Footprint, cells: CellAxes
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _minute(when: np.datetime64) -> str:
+    return str(np.datetime_as_string(when, "m")).replace("T", " ")
+
+
+def _hours(step: np.timedelta64) -> str:
+    return f"{step / np.timedelta64(1, 'h'):g}"
+
+
+def match_axes(flux: xr.DataArray, cells: CellAxes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """
-    Find the column and row of the flux for each column and row of the footprint; -1 where there is none.
+    Find the column and row of the flux for each column and row of our cells; -1 where there is none.
 
     Parameters
     ----------
     flux : DataArray
         With coordinates of cell centres.
-    footprint : Footprint
-        Whose cells are looked for.
     cells : CellAxes
-        Its cells.
+        Those of the footprint, or of what it was summed over.
 
     Returns
     -------
     columns, rows : ndarray of int64, shape (nx,) and (ny,)
     """
     x_name, y_name = axis_names(flux)
-    if (x_name == "x") == cells.is_longlat:
-        ours = "degrees" if cells.is_longlat else footprint.grid.projection
+    said = named_projection(flux)
+    is_degrees = x_name != "x" or (said is not None and is_plain_degrees(said))
+    if is_degrees != cells.is_longlat:
+        ours = "degrees" if cells.is_longlat else cells.projection
         raise FootprintError(
             f"the flux is on {x_name}, {y_name} and the footprint in {ours}; use regrid='conservative'."
         )
+    check_projection(flux, cells, what="footprint")
     found = []
-    for name, centers, size, is_cyclic in (
-        (x_name, cells.x_centers, footprint.grid.xres, cells.is_longlat),
-        (y_name, cells.y_centers, footprint.grid.yres, False),
+    for name, centers, edges, is_cyclic in (
+        (x_name, cells.x_centers, cells.x, cells.is_longlat),
+        (y_name, cells.y_centers, cells.y, False),
     ):
         axis = flux[name].to_numpy().astype(np.float64)
+        if axis.ndim != 1 or not axis.size:
+            raise FootprintError(f"coordinate {name} of the flux is not one-dimensional.")
+        widths = edges[:, 1] - edges[:, 0]
+        size = float(np.median(widths))
         difference = centers[:, None] - axis[None, :]
         if is_cyclic:
             difference -= 360.0 * np.round(difference / 360.0)
         nearest = np.abs(difference).argmin(axis=1)
         near = np.abs(difference[np.arange(centers.size), nearest])
-        same = near < 0.01 * size
+        same = near < 0.01 * widths
         # the spacing has to be the same too: every fifth centre of finer cells fits as well
         step = np.abs(np.diff(axis))
-        if not same.any() or (step.size and not np.isclose(np.median(step), size, rtol=1e-3)):
+        if np.allclose(widths, size, rtol=1e-3):
+            is_spaced = not step.size or np.isclose(np.median(step), size, rtol=1e-3)
+        else:  # neighbours have to be neighbours in uneven axes
+            pairs = same[1:] & same[:-1]
+            jumps = np.abs(np.diff(nearest))[pairs]
+            is_spaced = bool(((jumps == 1) | (is_cyclic & (jumps == axis.size - 1))).all())
+        if not same.any() or not is_spaced:
             raise FootprintError(
                 f"the cells of the flux along {name} are not those of the footprint ({size:g} wide from "
                 f"{centers[0]:g}); use regrid='conservative', which sums the footprint over the cells "

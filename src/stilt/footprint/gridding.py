@@ -19,7 +19,7 @@ from stilt.footprint.densify import densify
 from stilt.footprint.layers import INTEGRATED, Layers
 from stilt.footprint.particles import ParticleColumns, frozen
 from stilt.kernels.raster import survey_rows
-from stilt.kernels.smoothing import cloud_moments, stamp_ages
+from stilt.kernels.smoothing import cloud_moments, ground_spread, stamp_ages
 
 FloatArray = NDArray[np.float64]
 Smoothing = Literal["rstilt", "consistent"]
@@ -157,11 +157,21 @@ def grid_particles(
             asked,
             start,
             axes.is_cyclic,
+            _folds(axes),
             values,
         )
         done = end
     values /= columns.n_particles
     return GriddedParticles(values, start, (first, last), fractions)
+
+
+def _folds(axes: GridAxes) -> tuple[bool, bool]:
+    """Return whether kernels cross the south and the north pole: on maps all around that end there."""
+    if not axes.is_cyclic or axes.nx % 2:
+        return False, False
+    rounding = 1e-6 * axes.grid.yres
+    north = axes.south + axes.ny * axes.grid.yres
+    return abs(axes.south + 90.0) < rounding, abs(north - 90.0) < rounding
 
 
 def _parity_bandwidths(
@@ -199,19 +209,20 @@ def consistent_bandwidth(columns: ParticleColumns, axes: GridAxes, smooth_factor
     -----
     .. math:: \sigma_{km} = s \cdot 0.633 \, V_{km}^{1/4} (|t| / 1440)^{1/2}
 
-    with V the summed variances of the eastward and northward distances from the mean position. The kernel is
+    with V the summed variances of the eastward and northward distances from the mean position (of the unit
+    vectors, on an azimuthal equidistant map about it, so that poles are places like others). The kernel is
     a circle on the ground: on a grid in degrees it is wider in longitude by one over the cosine of the mean
     latitude (of 89 degrees beyond that); on a projected grid the local scale of the projection at the mean
     position turns kilometres into its units. So the footprint on a map does not depend on the projection.
     """
-    moments = cloud_moments(columns.offsets, columns.lon, columns.lat, columns.lat, True)
-    shrink = np.cos(np.radians(np.minimum(np.abs(moments[:, 2]), POLAR_LATITUDE)))
-    variance = KM_PER_DEGREE**2 * (moments[:, 0] * shrink**2 + moments[:, 1])
+    spread, mean_lat, lat, lon = ground_spread(columns.offsets, columns.lon, columns.lat).T
+    shrink = np.cos(np.radians(np.minimum(np.abs(mean_lat), POLAR_LATITUDE)))
+    variance = KM_PER_DEGREE**2 * spread
     sigma = smooth_factor * COEFFICIENT_KM * variance**0.25 * np.sqrt(columns.ages / 1440.0)
     if axes.grid.is_longlat:
         both = np.stack([sigma / (KM_PER_DEGREE * shrink), sigma / KM_PER_DEGREE])
     else:
-        scale = local_scale(axes, moments[:, 3], np.clip(moments[:, 2], -POLAR_LATITUDE, POLAR_LATITUDE))
+        scale = local_scale(axes, lon, np.clip(lat, -POLAR_LATITUDE, POLAR_LATITUDE))
         both = sigma * scale
     known = np.flatnonzero(np.isfinite(both).all(axis=0))
     if known.size == 0:

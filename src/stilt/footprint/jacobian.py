@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stilt.errors import FootprintError, MissingExtraError
-from stilt.footprint.enhancement import flux_factor
+from stilt.footprint.enhancement import flux_factor, flux_intervals, match_axes
 from stilt.footprint.product import Footprint
 from stilt.footprint.regrid import SUBCELLS, AxisKind, CellAxes, Regridder, axis_names, make_regridder
 from stilt.footprint.time_bins import TimeBins, bin_length, is_length
-from stilt.spatial import Grid
+from stilt.spatial import LONGLAT, Grid
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -100,7 +100,7 @@ class Jacobian:
             names=["time", *self.dims],
         )
 
-    def dot(self, flux: Any) -> pd.Series:
+    def dot(self, flux: Any, *, time: Literal["mean"] | None = None) -> pd.Series:
         """
         Multiply with fluxes: the enhancement of each observation.
 
@@ -108,15 +108,24 @@ class Jacobian:
         ----------
         flux : array-like or DataArray
             Numbers in the order of :attr:`columns` [umol m-2 s-1], flat or shaped (n_times, ...cells); an
-            array of the cells alone counts for all times. A DataArray has to have these coordinates and
-            ``units``.
+            array of the cells alone counts for all times. A DataArray needs ``units`` and these cells
+            (longitudes may count from 0 or from -180, and there may be more cells); where it has ``time``,
+            its intervals have to be the time bins.
+        time : {"mean"}, optional
+            Take the mean of a DataArray over each time bin, which is right where either influence or flux
+            are even within it: a daily bin then loses what a flux has of a daily cycle.
 
         Returns
         -------
         Series
             Mole fraction by observation [ppm].
         """
-        values = self._fluxes(flux) if isinstance(flux, xr.DataArray) else np.asarray(flux, dtype=np.float64)
+        if time not in (None, "mean"):
+            raise FootprintError(f"time = {time!r} is unknown; use 'mean', or None for the same intervals.")
+        if isinstance(flux, xr.DataArray):
+            values = self._fluxes(flux, is_mean=time == "mean")
+        else:
+            values = np.asarray(flux, dtype=np.float64)
         if values.shape == self.shape_of_cells:
             values = np.broadcast_to(values, (self.starts.size, *self.shape_of_cells))
         if values.size != self.shape[1]:
@@ -131,24 +140,65 @@ class Jacobian:
             np.bincount(row, self.data * used, minlength=len(self.obs)), index=self.rows, name="enhancement"
         )
 
-    def _fluxes(self, flux: xr.DataArray) -> FloatArray:
-        """Put a labelled flux in the order of the columns."""
+    @property
+    def cells(self) -> CellAxes:
+        """Cells of the columns, where they are rectangles."""
+        y, x = self.dims
+        bounds = [
+            np.stack([self.coords[f"{name}_lower"][1], self.coords[f"{name}_upper"][1]], axis=1)
+            if f"{name}_lower" in self.coords
+            else None
+            for name in (x, y)
+        ]
+        projection = str(self.attrs.get("projection") or LONGLAT)
+        return CellAxes.of_axes(
+            self.coords[x][1], self.coords[y][1], projection=projection, bounds=(bounds[0], bounds[1])
+        )
+
+    def _fluxes(self, flux: xr.DataArray, *, is_mean: bool) -> FloatArray:
+        """Put a labelled flux in the order of the columns; NaN where it is not known."""
         factor = flux_factor(flux)
-        if self.dims == ("zone",):
-            chosen = flux.reindex(zone=self.coords["zone"][1])
+        names = ("zone",) if self.dims == ("zone",) else axis_names(flux)[::-1]
+        extra = [str(name) for name in flux.dims if name not in (*names, "time")]
+        if extra or not set(names) <= set(flux.dims):
+            held = ", ".join(map(str, flux.dims))
+            raise FootprintError(
+                f"the flux has dimensions {held}; it needs {', '.join(self.dims)}, and time where it changes."
+            )
+        has_time = "time" in flux.dims
+        flux = flux.transpose("time", *names) if has_time else flux.transpose(*names)
+        if names == ("zone",):
+            values = flux.reindex(zone=self.coords["zone"][1]).to_numpy().astype(np.float64)
         else:
-            names = axis_names(flux)[::-1]
-            chosen = flux.reindex(
-                {name: self.coords[dim][1] for name, dim in zip(names, self.dims, strict=True)},
-                method="nearest",
-                tolerance=1e-5,
-            ).rename({name: dim for name, dim in zip(names, self.dims, strict=True) if name != dim})
-        order = list(self.dims)
-        if "time" in chosen.dims:
-            chosen = chosen.reindex(time=self.starts)
-            order = ["time", *order]
-        values: FloatArray = chosen.transpose(*order).to_numpy().astype(np.float64) * factor
-        return values
+            columns, rows = match_axes(flux, self.cells)
+            is_held = (columns >= 0)[None, :] & (rows >= 0)[:, None]
+            chosen = flux.to_numpy()[..., rows[:, None].clip(0), columns[None, :].clip(0)]
+            values = np.where(is_held, chosen.astype(np.float64), np.nan)
+        return (self._on_bins(flux, values, is_mean=is_mean) if has_time else values) * factor
+
+    def _on_bins(self, flux: xr.DataArray, values: FloatArray, *, is_mean: bool) -> FloatArray:
+        """Choose the time of a flux that is each time bin, or take the mean of those within it."""
+        if not self.starts.size:
+            return values[:0]
+        theirs = flux_intervals(flux)
+        ours = np.stack([self.starts, self.ends], axis=1)
+        out = np.full((len(ours), *values.shape[1:]), np.nan)
+        for k, share in enumerate(theirs.shares(ours).T):
+            used = np.flatnonzero(share)
+            if not is_mean and used.size:
+                at = used[0]
+                if used.size > 1 or theirs.starts[at] != ours[k, 0] or theirs.ends[at] != ours[k, 1]:
+                    shown = (*ours[k], theirs.starts[at], theirs.ends[at])
+                    low, high, start, end = (np.datetime_as_string(when, "m") for when in shown)
+                    raise FootprintError(
+                        f"the intervals of the flux are not the time bins: {low} to {high} UTC is a bin, and "
+                        f"the flux has {start} to {end} there. Build the Jacobian with the bins of the flux "
+                        "(hourly: time_bins='1h', from hourly footprints), or average the flux over the bins "
+                        "first (time='mean' does)."
+                    )
+            if share.sum() > 1.0 - 1e-9:
+                out[k] = np.tensordot(share[used], values[used], axes=(0, 0))
+        return out
 
     def to_scipy(self) -> scipy.sparse.csr_array:
         """Return a scipy sparse array in compressed rows, without copying."""
@@ -219,12 +269,15 @@ class JacobianRow:
         Number [ppm m2 s umol-1].
     span : pair of datetime64, or None
         Time the footprint covers; None when it is empty.
+    moment : datetime64
+        Receptor time [UTC].
     """
 
     bin: NDArray[np.int64]
     cell: NDArray[np.int64]
     value: FloatArray
     span: tuple[np.datetime64, np.datetime64] | None
+    moment: np.datetime64
 
 
 class RowMaker:
@@ -273,26 +326,28 @@ class RowMaker:
         -------
         JacobianRow
         """
+        moment = np.datetime64(footprint.receptor.time, "ns")
         if footprint.is_empty:
             nothing = np.empty(0, dtype=np.int64)
-            return JacobianRow(nothing, nothing, np.empty(0), None)
+            return JacobianRow(nothing, nothing, np.empty(0), None, moment)
         intervals = footprint.intervals
         values = footprint.data.to_numpy()
         span = intervals[0, 0], intervals[-1, 1]
         if self.time_bins is None and footprint.time_integrate:
             numbers = np.zeros(1, dtype=np.int64)
         elif isinstance(self.time_bins, TimeBins):
-            shares = self.time_bins.shares(intervals)
+            shares = self.time_bins.shares(intervals, is_whole=footprint.time_integrate)
             numbers = np.flatnonzero(shares.any(axis=1))
             values = np.tensordot(shares[numbers], values, axes=(1, 0))
         else:
             step = self.time_bins if self.time_bins is not None else HOUR
             bins = TimeBins.of(step, intervals)
-            values = np.tensordot(bins.shares(intervals), values, axes=(1, 0))
+            shares = bins.shares(intervals, is_whole=footprint.time_integrate)
+            values = np.tensordot(shares, values, axes=(1, 0))
             numbers = (bins.starts - _EPOCH) // bin_length(step)
         summed = self.regridder(footprint.grid).apply(values).reshape(len(numbers), -1)
         layer, cell = np.nonzero(summed)
-        return JacobianRow(np.asarray(numbers)[layer], cell, summed[layer, cell], span)
+        return JacobianRow(np.asarray(numbers)[layer], cell, summed[layer, cell], span, moment)
 
     def assemble(
         self, obs: Sequence[str], rows: Iterable[JacobianRow], grid: Grid, attrs: Mapping[str, Any]
@@ -325,8 +380,10 @@ class RowMaker:
         if isinstance(self.time_bins, TimeBins):
             bins = self.time_bins
         elif not spans:
-            nothing = np.empty(0, dtype="datetime64[ns]")
-            bins = TimeBins(nothing, nothing)
+            # all are empty: the bins that hold the hour before each receptor time, so that there are columns
+            hour = np.timedelta64(1, "h")
+            hours = np.array([[row.moment - hour, row.moment] for row in made], dtype="datetime64[ns]")
+            bins = TimeBins.of(self.time_bins if self.time_bins is not None else HOUR, hours)
         elif is_one_bin:
             low, high = min(span[0] for span in spans), max(span[1] for span in spans)
             bins = TimeBins(np.array([low]), np.array([high]))

@@ -20,6 +20,7 @@ from stilt.kernels.near_field import dilute_near_field
 from stilt.kernels.raster import is_ascending, order_by_group
 from stilt.receptors import Receptor
 from stilt.trajectory import Trajectories
+from stilt.transforms.apply import ORIGINAL as BEFORE_TRANSFORMS
 
 FloatArray = NDArray[np.float64]
 Mode = Literal["rstilt", "taylor"]
@@ -56,7 +57,9 @@ def correct_near_field(
     -------
     Trajectories or DataFrame
         The same kind with a new ``foot`` and the old one in ``foot_no_hnf_dilution``. Applying it again
-        starts from ``foot_no_hnf_dilution``, so nothing is corrected twice.
+        starts from ``foot_no_hnf_dilution``, so nothing is corrected twice. Where transforms have been
+        applied before, the influence without them (``foot_before_weight``) is corrected and ``foot`` keeps
+        the weights they gave it.
     """
     if not (np.isfinite(veght) and veght > 0.0):
         raise FootprintError(
@@ -69,7 +72,8 @@ def correct_near_field(
         receptor = trajectories.receptor if receptor is None else receptor
     else:
         table = trajectories
-    source = ORIGINAL if ORIGINAL in table.columns else "foot"
+    is_weighted = BEFORE_TRANSFORMS in table.columns
+    source = ORIGINAL if ORIGINAL in table.columns else BEFORE_TRANSFORMS if is_weighted else "foot"
     original = table[source]
     corrected = near_field_influence(
         {name: column(table, name) for name in ("time", "indx", "dens", "samt", "sigw", "tlgr", "mlht")},
@@ -79,7 +83,12 @@ def correct_near_field(
         mode,
     )
     dtype = original.dtype if original.dtype in (np.float32, np.float64) else np.dtype(np.float64)
-    changed = table.assign(foot=corrected.astype(dtype, copy=False), **{ORIGINAL: original.to_numpy()})
+    corrected = corrected.astype(dtype, copy=False)
+    changed = table.assign(foot=corrected, **{ORIGINAL: original.to_numpy()})
+    if is_weighted:
+        before = column(table, BEFORE_TRANSFORMS)
+        weight = np.divide(column(table, "foot"), before, out=np.ones(before.size), where=before != 0.0)
+        changed = changed.assign(foot=corrected * weight, **{BEFORE_TRANSFORMS: corrected})
     if ORIGINAL not in table.columns and "datetime" in changed.columns:
         changed = changed[[name for name in changed.columns if name != "datetime"] + ["datetime"]]
     return trajectories.with_data(changed) if isinstance(trajectories, Trajectories) else changed

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -395,22 +395,23 @@ class Footprint:
     # --- using -------------------------------------------------------------------------------------
 
     def integrate_over_time(
-        self, start: datetime | str | None = None, end: datetime | str | None = None
+        self, start: date | str | None = None, end: date | str | None = None
     ) -> xr.DataArray:
         """
         Sum the layers whose label lies within [start, end].
 
         Parameters
         ----------
-        start, end : datetime or str, optional
-            First and last label, both included [UTC]; open where not given.
+        start, end : datetime, date or str, optional
+            First and last label, both included [UTC]; open where not given. An end without a time of day
+            (``"2023-01-01"``, or ``"2023-01"``) means all of that day (or month).
 
         Returns
         -------
         DataArray
             Without ``time`` [ppm m2 s umol-1]; zero everywhere where no layer lies within.
         """
-        chosen = self.data.sel(time=slice(_label(start), _label(end)))
+        chosen = self.data.sel(time=slice(_label(start), _label(end, is_end=True)))
         return chosen.sum("time", dtype=np.float64, keep_attrs=True)
 
     def aggregate(
@@ -433,14 +434,16 @@ class Footprint:
             A pair of axes ``(x, y)`` in units of this footprint's grid; a :class:`~stilt.Grid`; an xarray
             object with one-dimensional ``lat`` and ``lon``; polygons (GeoDataFrame, GeoSeries, geometries;
             extra ``geometry``); none: the same cells. Axes may descend, longitudes may count from 0 or
-            from -180. A target in another projection gets each cell in ``subcells`` by ``subcells`` points.
+            from -180. A target in another projection gets each cell in ``subcells`` by ``subcells`` points,
+            or more where its cells are finer.
         time_bins : optional
             Edges (instants, ascending), intervals closed on the left, or a length such as ``"1D"``; none: the
-            same layers.
+            same layers. An integrated footprint is not split: one bin has to hold the whole of its run.
         axes : {"centers", "edges"}
             What the numbers of a pair of axes are; edges between centres lie in the middle.
         subcells : int
-            Points along each side of a cell, for another projection.
+            Points along each side of a cell, for another projection, at least. Targets more than 32 times
+            finer than the footprint are refused unless so many are asked for.
 
         Returns
         -------
@@ -461,7 +464,9 @@ class Footprint:
         ----------
         flux : DataArray
             ``(lat, lon)`` or ``(time, lat, lon)`` (or ``y`` and ``x``) with the attribute ``units``: umol
-            m-2 s-1 in any spelling, or mol, mmol, nmol. ``time`` is the start of each interval. Layers
+            m-2 s-1 in any spelling, or mol, mmol, nmol. ``time`` is the start of each interval; steps have
+            to be even (or calendar months or years) unless a coordinate ``time_end`` says where each ends.
+            A projection it names (``projection`` or a CF grid mapping) has to be the footprint's. Layers
             that straddle two intervals, as those of a receptor at half past do with hourly fluxes, take
             their share of each.
         regrid : {"conservative"}, optional
@@ -528,9 +533,13 @@ def _utc(instant: np.datetime64) -> datetime:
     return moment
 
 
-def _label(when: datetime | str | None) -> np.datetime64 | None:
+def _label(when: date | str | None, *, is_end: bool = False) -> np.datetime64 | None:
     if when is None:
         return None
-    if isinstance(when, datetime) and when.tzinfo is not None:
-        when = when.astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(when, "ns")
+    if isinstance(when, datetime):
+        when = when.astimezone(UTC).replace(tzinfo=None) if when.tzinfo is not None else when
+        return np.datetime64(when, "ns")
+    given = np.datetime64(when)
+    if is_end and np.datetime_data(given.dtype)[0] in ("Y", "M", "D"):
+        return (given + 1).astype("datetime64[ns]") - np.timedelta64(1, "ns")
+    return given.astype("datetime64[ns]")

@@ -22,7 +22,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -32,11 +32,17 @@ from stilt.errors import FootprintError, MissingExtraError
 from stilt.footprint.axes import GridAxes
 from stilt.spatial import LONGLAT, Grid, crs_of, is_longlat_projection
 
+if TYPE_CHECKING:
+    import pyproj
+
 FloatArray = NDArray[np.float64]
 AxisKind = Literal["centers", "edges"]
 
 SUBCELLS = 10
-"""Points along each side of a cell when it is handed to cells of another projection."""
+"""Points along each side of a cell when it is handed to cells of another projection, at least."""
+
+MOST_SUBCELLS = 64
+"""Points along each side of a cell, at most, where it takes more to reach every cell of a finer target."""
 
 LON_NAMES = ("lon", "longitude", "long", "x")
 LAT_NAMES = ("lat", "latitude", "lati", "y")
@@ -167,7 +173,7 @@ class CellAxes:
             taken from ``*_lower`` and ``*_upper`` coordinates or CF bounds where they are there, else from
             the middle between centres.
         projection : str, optional
-            Of ``x`` and ``y``; taken from the attribute ``projection`` where it is there.
+            Of ``x`` and ``y``; taken from the attribute ``projection`` or a CF grid mapping otherwise.
 
         Returns
         -------
@@ -178,7 +184,7 @@ class CellAxes:
         if x.ndim != 1 or y.ndim != 1:
             raise FootprintError(f"coordinates {x_name} and {y_name} of the target are not one-dimensional.")
         if x_name == "x":
-            projection = projection or data.attrs.get("projection")
+            projection = projection or named_projection(data)
             if projection is None:
                 raise FootprintError("the target has axes x and y but no attribute projection; set it.")
         else:
@@ -286,7 +292,8 @@ def make_regridder(
     axes : {"centers", "edges"}
         What the numbers of a pair of axes are.
     subcells : int
-        Points along each side of a cell when the projections differ.
+        Points along each side of a cell when the projections differ, at least; see
+        :func:`reprojecting_regridder`.
 
     Returns
     -------
@@ -360,7 +367,9 @@ def reprojecting_regridder(source: CellAxes, target: CellAxes, subcells: int) ->
     source, target : CellAxes
         Cells in different projections.
     subcells : int
-        Points along each side of a source cell.
+        Points along each side of a source cell, at least. Rows of source cells that are wider than target
+        cells take two for each target cell, up to :data:`MOST_SUBCELLS`, so that none is stepped over; a
+        target that needs more is refused.
 
     Returns
     -------
@@ -371,25 +380,33 @@ def reprojecting_regridder(source: CellAxes, target: CellAxes, subcells: int) ->
     import pyproj
 
     ny, nx = source.shape
-    inside = (np.arange(subcells) + 0.5) / subcells
-    x = (source.x[:, :1] + inside * np.diff(source.x, axis=1)).ravel()
-    y = (source.y[:, :1] + inside * np.diff(source.y, axis=1)).ravel()
     from_crs, to_crs = (crs_of(cells.projection) for cells in (source, target))
     transformer = pyproj.Transformer.from_crs(from_crs, to_crs, always_xy=True)
+    points = _points_needed(source, target, transformer)
+    typical = int(np.median(points))
+    if typical > max(subcells, MOST_SUBCELLS):
+        raise FootprintError(
+            f"the cells of the target are {typical / 2:.0f} times finer than those of the footprint, so "
+            f"points would miss some; pass subcells={typical}, or make the footprint on a finer grid."
+        )
     origin, found = [], []
     for row in range(ny):  # one row of cells at a time bounds the memory
-        px, py = np.meshgrid(x, y[row * subcells : (row + 1) * subcells])
+        n = max(subcells, min(int(points[row]), MOST_SUBCELLS))
+        inside = (np.arange(n) + 0.5) / n
+        x = (source.x[:, :1] + inside * np.diff(source.x, axis=1)).ravel()
+        y = source.y[row, 0] + inside * (source.y[row, 1] - source.y[row, 0])
+        px, py = np.meshgrid(x, y)
         tx, ty = (np.asarray(values) for values in transformer.transform(px.ravel(), py.ravel()))
         column = locate(tx, target.x, is_cyclic=target.is_longlat)
         line = locate(ty, target.y, is_cyclic=False)
-        cell = row * nx + np.tile(np.arange(nx).repeat(subcells), subcells)
+        cell = row * nx + np.tile(np.arange(nx).repeat(n), n)
         good = (column >= 0) & (line >= 0)
         pair = (
             cell[good] * np.int64(len(target.x) * len(target.y)) + line[good] * len(target.x) + column[good]
         )
         known, count = np.unique(pair, return_counts=True)
         origin.append(known)
-        found.append(count / subcells**2)
+        found.append(count / n**2)
     pairs = np.concatenate(origin)
     size = np.int64(len(target.x) * len(target.y))
     return SparseRegridder(
@@ -401,6 +418,29 @@ def reprojecting_regridder(source: CellAxes, target: CellAxes, subcells: int) ->
         rectangle_coords(target),
         target.projection,
     )
+
+
+def _points_needed(source: CellAxes, target: CellAxes, transformer: pyproj.Transformer) -> NDArray[np.int64]:
+    """Return for each row of source cells how many points along a side leave no target cell out."""
+    x, y = np.append(source.x[:, 0], source.x[-1, 1]), np.append(source.y[:, 0], source.y[-1, 1])
+    if source.x[0, 0] > source.x[-1, 0]:
+        x = np.append(source.x[:, 1], source.x[-1, 0])
+    if source.y[0, 0] > source.y[-1, 0]:
+        y = np.append(source.y[:, 1], source.y[-1, 0])
+    tx, ty = (np.asarray(values) for values in transformer.transform(*np.meshgrid(x, y)))
+    needed = np.zeros(len(source.y))
+    with np.errstate(invalid="ignore"):
+        for values, cells, is_cyclic in ((tx, target.x, target.is_longlat), (ty, target.y, False)):
+            finest = np.diff(cells, axis=1).min()
+            along, across = np.diff(values, axis=1), np.diff(values, axis=0)
+            if is_cyclic:
+                along, across = (step - 360.0 * np.round(step / 360.0) for step in (along, across))
+            along, across = (np.where(np.isfinite(step), np.abs(step), 0.0) for step in (along, across))
+            # a side of a row is shared with the next one
+            widest = np.maximum(along.max(axis=1)[:-1], along.max(axis=1)[1:])
+            needed = np.maximum(needed, np.maximum(widest, across.max(axis=1)) / finest)
+    # a cell of about the size of the target's is no finer target
+    return np.where(needed > 1.5, np.ceil(2.0 * needed), 1.0).clip(max=1e9).astype(np.int64)
 
 
 def locate(values: FloatArray, cells: FloatArray, *, is_cyclic: bool) -> NDArray[np.int64]:
@@ -509,10 +549,15 @@ def rectangle_coords(cells: CellAxes) -> dict[str, Any]:
 
 
 def axis_names(data: xr.DataArray | xr.Dataset) -> tuple[str, str]:
-    """Return the names of the coordinates along x and y, longitude and latitude first."""
+    """
+    Return the names of the coordinates along x and y: longitude and latitude first.
+
+    Positions of every cell, as two-dimensional ``lat`` and ``lon`` beside ``x`` and ``y``, are no axes.
+    """
     names = []
     for wanted in (LON_NAMES, LAT_NAMES):
-        found = [name for name in wanted if name in data.coords]
+        present = [name for name in wanted if name in data.coords]
+        found = [name for name in present if data[name].ndim == 1] or present
         if not found:
             held = ", ".join(map(str, data.coords)) or "none"
             raise FootprintError(
@@ -520,6 +565,87 @@ def axis_names(data: xr.DataArray | xr.Dataset) -> tuple[str, str]:
             )
         names.append(found[0])
     return names[0], names[1]
+
+
+def named_projection(data: xr.DataArray | xr.Dataset) -> str | None:
+    """
+    Return the projection an xarray object says its axes are in.
+
+    Parameters
+    ----------
+    data : DataArray or Dataset
+        With the attribute ``projection``, or a CF grid mapping: a variable named by ``grid_mapping`` (or
+        called ``crs`` or ``spatial_ref``) with ``crs_wkt`` or the parameters of the mapping.
+
+    Returns
+    -------
+    str or None
+        What pyproj reads; None where nothing is said.
+    """
+    said = data.attrs.get("projection")
+    if said is not None:
+        return str(said)
+    name = data.attrs.get("grid_mapping") or data.encoding.get("grid_mapping")
+    for candidate in (name, "spatial_ref", "crs"):
+        if candidate is None or candidate not in data.coords:
+            continue
+        facts = data[candidate].attrs
+        for key in ("crs_wkt", "spatial_ref"):
+            if facts.get(key):
+                return str(facts[key])
+        if facts.get("grid_mapping_name"):
+            import pyproj
+
+            return str(pyproj.CRS.from_cf(facts).to_wkt())
+    return None
+
+
+def check_projection(data: xr.DataArray | xr.Dataset, ours: CellAxes, *, what: str) -> None:
+    """
+    Refuse an xarray object that names another projection than that of our cells.
+
+    Parameters
+    ----------
+    data : DataArray or Dataset
+        What says it; one that says nothing passes.
+    ours : CellAxes
+        Cells it is to be matched with.
+    what : str
+        Whose cells these are, for the message.
+
+    Notes
+    -----
+    There are many ways to write a projection, so two are the same when the corners of the cells agree to
+    a hundredth of a cell. Of degrees the datum is not asked for.
+    """
+    said = named_projection(data)
+    if said is None or said == ours.projection:
+        return
+    try:
+        theirs = crs_of(said)
+    except ValueError as error:
+        raise FootprintError(f"the projection of the flux cannot be read: {error}") from error
+    if is_plain_degrees(said):
+        if ours.is_longlat:
+            return
+    elif not ours.is_longlat:
+        import pyproj
+
+        x, y = np.meshgrid([ours.x.min(), ours.x.max()], [ours.y.min(), ours.y.max()])
+        transformer = pyproj.Transformer.from_crs(crs_of(ours.projection), theirs, always_xy=True)
+        tx, ty = transformer.transform(x, y)
+        cell = min(np.diff(ours.x, axis=1).min(), np.diff(ours.y, axis=1).min())
+        if max(np.abs(tx - x).max(), np.abs(ty - y).max()) < 0.01 * cell:
+            return
+    raise FootprintError(
+        f"the flux is in projection {theirs.name or said!r} and the {what} in {ours.projection!r}; use "
+        "regrid='conservative' or sum over the cells of the flux, or correct what the flux says of itself."
+    )
+
+
+def is_plain_degrees(projection: str) -> bool:
+    """Whether axes are longitudes and latitudes, the pole where it belongs."""
+    return is_longlat_projection(projection) and not crs_of(projection).is_derived
 
 
 def same_projection(one: CellAxes, other: CellAxes) -> bool:

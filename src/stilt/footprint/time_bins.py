@@ -81,7 +81,7 @@ class TimeBins:
             )
         return cls(edges[:-1], edges[1:])
 
-    def shares(self, intervals: Instants) -> NDArray[np.float64]:
+    def shares(self, intervals: Instants, *, is_whole: bool = False) -> NDArray[np.float64]:
         """
         Return which share of each interval lies in each bin.
 
@@ -89,6 +89,9 @@ class TimeBins:
         ----------
         intervals : ndarray of datetime64[ns], shape (n, 2)
             Start and end.
+        is_whole : bool
+            Refuse to split an interval, as that of a footprint integrated over a whole run, within which
+            influence is anything but even.
 
         Returns
         -------
@@ -99,7 +102,15 @@ class TimeBins:
         high = np.minimum(self.ends[:, None], intervals[None, :, 1])
         overlap = np.clip((high - low) / np.timedelta64(1, "ns"), 0.0, None)
         length = (intervals[:, 1] - intervals[:, 0]) / np.timedelta64(1, "ns")
-        return overlap / np.where(length > 0.0, length, 1.0)
+        shares: NDArray[np.float64] = overlap / np.where(length > 0.0, length, 1.0)
+        if is_whole and ((shares > 0.0) & (shares < 1.0)).any():
+            low, high = (np.datetime_as_string(when, "m") for when in (intervals.min(), intervals.max()))
+            raise FootprintError(
+                f"this footprint is integrated over time, from {low} to {high} UTC, and the time bins split "
+                "that; give one bin that holds all of it, or make the footprint hourly (time_integrate: "
+                "false)."
+            )
+        return shares
 
 
 def is_length(bins: Any) -> bool:

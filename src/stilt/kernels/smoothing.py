@@ -9,7 +9,8 @@ whose bandwidth grows with the size of the cloud and with its age:
 
 (Lin et al. 2003 and STILT-R). The weights are the Gaussian at the centres of the
 cells within :math:`3 \sigma`, normalised, so that no influence is lost except
-beyond the edge of the map.
+beyond the edge of the map. On maps that close on themselves it continues across
+the seam, and across a pole on the other side.
 """
 
 from __future__ import annotations
@@ -109,6 +110,112 @@ def circular_squares(first, end, x):
 
 
 @kernel
+def ground_spread(offsets, lon, lat):
+    """
+    Return how far particles lie from their mean position on the ground, and where that is, at each age.
+
+    Parameters
+    ----------
+    offsets : ndarray of int64, shape (n_ages + 1,)
+        Where each age begins.
+    lon, lat : ndarray, shape (n_rows,)
+        Position by age [degrees].
+
+    Returns
+    -------
+    ndarray, shape (n_ages, 4)
+        Summed variances of the eastward and northward distances (n - 1) [degrees of a great circle, squared],
+        mean latitude, latitude and longitude of the mean position; NaN for fewer than two rows.
+
+    Notes
+    -----
+    The mean position is the direction of the summed unit vectors. Distances are those of an azimuthal
+    equidistant map about it, so a cloud on a pole is as large as the same cloud elsewhere.
+    """
+    n_ages = offsets.size - 1
+    out = np.full((n_ages, 4), np.nan)
+    longest = 0
+    for g in range(n_ages):
+        longest = max(longest, offsets[g + 1] - offsets[g])
+    unit = np.empty((longest, 3))
+    for g in range(n_ages):
+        first = offsets[g]
+        n = offsets[g + 1] - first
+        if n < 2:
+            continue
+        mx = 0.0
+        my = 0.0
+        mz = 0.0
+        mean_lat = 0.0
+        for k in range(n):
+            across = math.cos(math.radians(lat[first + k]))
+            unit[k, 0] = across * math.cos(math.radians(lon[first + k]))
+            unit[k, 1] = across * math.sin(math.radians(lon[first + k]))
+            unit[k, 2] = math.sin(math.radians(lat[first + k]))
+            mx += unit[k, 0]
+            my += unit[k, 1]
+            mz += unit[k, 2]
+            mean_lat += lat[first + k]
+        length = math.sqrt(mx * mx + my * my + mz * mz)
+        if length < 1e-9 * n:  # all around the globe: any place serves
+            mx, my, mz, length = 0.0, 0.0, 1.0, 1.0
+        mx /= length
+        my /= length
+        mz /= length
+        squares = 0.0
+        tx = 0.0
+        ty = 0.0
+        tz = 0.0
+        for k in range(n):
+            # the part of each unit vector that lies in the plane that touches the mean position
+            along = unit[k, 0] * mx + unit[k, 1] * my + unit[k, 2] * mz
+            dx = unit[k, 0] - along * mx
+            dy = unit[k, 1] - along * my
+            dz = unit[k, 2] - along * mz
+            sine = math.sqrt(dx * dx + dy * dy + dz * dz)
+            angle = math.atan2(sine, along)
+            stretch = angle / sine if sine > 1e-12 else 1.0
+            squares += angle * angle
+            tx += dx * stretch
+            ty += dy * stretch
+            tz += dz * stretch
+        spread = (squares - (tx * tx + ty * ty + tz * tz) / n) / (n - 1)
+        out[g, 0] = max(spread, 0.0) * math.degrees(1.0) ** 2
+        out[g, 1] = mean_lat / n
+        out[g, 2] = math.degrees(math.atan2(mz, math.sqrt(mx * mx + my * my)))
+        out[g, 3] = math.degrees(math.atan2(my, mx))
+    return out
+
+
+@kernel
+def fold_row(j, ny, folds):
+    """
+    Return the map row that a row beyond a pole continues on, and whether half a turn away.
+
+    Parameters
+    ----------
+    j : int
+        Row, any number.
+    ny : int
+        Rows of the map.
+    folds : tuple of two bool
+        Whether the first and the last row end at a pole that can be crossed.
+
+    Returns
+    -------
+    tuple of int and bool
+        -1 where the row is lost.
+    """
+    is_turned = False
+    while j < 0 or j >= ny:
+        if not folds[0 if j < 0 else 1]:
+            return -1, False
+        j = -1 - j if j < 0 else 2 * ny - 1 - j
+        is_turned = not is_turned
+    return j, is_turned
+
+
+@kernel
 def gaussian_weights(half_width, size, sigma, out):
     """Fill ``out[:2 * half_width + 1]`` with the normalised Gaussian at the centres of the cells."""
     total = 0.0
@@ -122,7 +229,7 @@ def gaussian_weights(half_width, size, sigma, out):
 
 @kernel
 def stamp_ages(
-    first_age, last_age, offsets, time, x, y, foot, sigma, frame, layering, first_layer, is_cyclic, out
+    first_age, last_age, offsets, time, x, y, foot, sigma, frame, layering, first_layer, is_cyclic, folds, out
 ):
     """
     Add the spread influence of a range of ages to the map.
@@ -147,6 +254,9 @@ def stamp_ages(
         Hour or bin that is layer 0 of the map.
     is_cyclic : bool
         Whether the map closes on itself in x.
+    folds : tuple of two bool
+        Whether kernels continue on the other side of the pole, south and north; needs an even number of
+        columns all around.
     out : ndarray, shape (n_layers, ny, nx)
         Map to add to.
 
@@ -218,6 +328,16 @@ def stamp_ages(
                         elif column >= nx:
                             column -= nx
                         out[layer, iy + dy, column] += part * gx[dx + hx]
+                if iy - hy < 0 or iy + hy >= ny:
+                    for dy in range(-hy, hy + 1):
+                        if iy + dy >= 0 and iy + dy < ny:
+                            continue
+                        j, is_turned = fold_row(iy + dy, ny, folds)
+                        if j < 0:
+                            continue
+                        half = nx // 2 if is_turned else 0
+                        for dx in range(left, right + 1):
+                            out[layer, j, (ix + dx + half) % nx] += amount * gy[dy + hy] * gx[dx + hx]
                 continue
             keys[m] = (layer * height + iy + hy_max) * width + ix + hx_max + 1
             rows[m] = row
@@ -268,4 +388,14 @@ def stamp_ages(
                     target = out[lay, j, column : column + run]
                     for k in range(target.size):
                         target[k] += weight * source[k]
+                if iy - hy < 0 or iy + hy >= ny:
+                    for over in range(iy - hy, iy + hy + 1):
+                        if over >= 0 and over < ny:
+                            continue
+                        j, is_turned = fold_row(over, ny, folds)
+                        if j < 0:
+                            continue
+                        half = nx // 2 if is_turned else 0
+                        for k in range(run):
+                            out[lay, j, (column + half + k) % nx] += gy[over - iy + hy] * source[k]
                 c += run

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 
 from stilt.errors import FootprintError
 from stilt.footprint import Footprint, aggregate_array, calc_footprint
-from stilt.footprint.regrid import CellAxes, overlap_shares
+from stilt.footprint.regrid import CellAxes, make_regridder, overlap_shares
 from stilt.receptors import PointReceptor
 from stilt.spatial import Grid
 
@@ -184,8 +184,47 @@ def test_time_bins_share_hours():
     )
     intervals = pd.IntervalIndex.from_breaks(edges, closed="left")
     assert_allclose(FOOTPRINT.aggregate(None, intervals).values, FOOTPRINT.data.values)
-    whole = made(time_integrate=True).aggregate(None, "1h")
-    assert_allclose(whole.sum(("lat", "lon")), np.array([0.25, 0.5, 0.25]) * TOTAL)
+
+
+def test_integrated_footprints_are_not_split():
+    """Nobody knows how a run's influence is spread over its hours; a bin that holds all of it is fine."""
+    whole = made(time_integrate=True)
+    with pytest.raises(FootprintError, match="integrated over time"):
+        whole.aggregate(None, "1h")
+    with pytest.raises(FootprintError, match="integrated over time"):
+        whole.aggregate(None, ["2023-01-01 12:00", "2023-01-02"])
+    days = whole.aggregate(None, ["2022-12-31", "2023-01-01", "2023-01-02"])
+    assert_allclose(days.sum(("lat", "lon")), [0.0, TOTAL])
+    with pytest.raises(FootprintError, match="integrated over time"):
+        aggregate_array(whole.aggregate(), None, "1h")
+
+
+@pytest.mark.parametrize("times", [4, 25])
+def test_finer_targets_in_another_projection_have_no_holes(times):
+    """Points are as dense as the target needs; targets much finer are refused."""
+    grid = Grid(xmin=-4, xmax=-2, ymin=39, ymax=41, xres=0.5, yres=0.5)
+    footprint = made(grid)
+    even = xr.full_like(footprint.data[:1], 1.0)
+    cells = CellAxes.of_grid(grid)
+    size = 0.5 / times
+    fine = Grid(
+        xmin=-3.9,
+        xmax=-2.1,
+        ymin=39.1,
+        ymax=40.9,
+        xres=85e3 * size,
+        yres=111e3 * size,
+        projection="EPSG:32630",
+    )
+    summed = make_regridder(cells, fine).apply(even.to_numpy())[0]
+    inner = summed[summed.shape[0] // 4 : -summed.shape[0] // 4, summed.shape[1] // 4 : -summed.shape[1] // 4]
+    assert inner.min() > 0.3 * inner.mean()
+    tiny = Grid(
+        xmin=-3.1, xmax=-3.0, ymin=40, ymax=40.1, xres=400, yres=400, projection="EPSG:32630"
+    )  # fmt: skip
+    with pytest.raises(FootprintError, match="pass subcells="):
+        footprint.aggregate(tiny)
+    assert footprint.aggregate(tiny, subcells=300).sum() > 0.0
 
 
 def test_empty_footprints_sum_to_nothing():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -157,6 +159,55 @@ def test_integration_includes_both_ends():
     assert_allclose(chosen.values, result.data.values[-2:].sum(axis=0))
     assert chosen.attrs["units"] == "ppm m2 s umol-1"
     assert result.integrate_over_time("2024-01-01").sum() == 0.0
+
+
+@pytest.mark.parametrize("smoothing", ["rstilt", "consistent"])
+@pytest.mark.parametrize("pole", [-1, 1])
+@pytest.mark.parametrize("cell", [1.0, 5.0])
+def test_global_grids_lose_nothing_over_the_poles(smoothing, pole, cell):
+    """A kernel that reaches beyond a pole continues half a turn away."""
+    world = Grid(xmin=-180, xmax=180, ymin=-90, ymax=90, xres=cell, yres=cell)
+    rng = np.random.default_rng(3)
+    n = 200
+    table = pd.DataFrame(
+        {
+            "time": np.repeat([-1.0, -361.0], n),
+            "indx": np.tile(np.arange(n), 2),
+            "long": rng.uniform(-180, 180, 2 * n),
+            "lati": pole * (90.0 - np.abs(rng.normal(0, 1.0, 2 * n))),
+            "foot": 1.0,
+        }
+    )
+    assert_allclose(footprint_of(table, world, smoothing=smoothing).data.sum().item(), 2.0, rtol=1e-12)
+
+
+def test_what_crosses_a_pole_lies_on_the_other_side():
+    """A particle near the pole at 0 E reaches cells at 180 E."""
+    world = Grid(xmin=-180, xmax=180, ymin=-90, ymax=90, xres=10, yres=1)
+    table = pd.DataFrame(
+        {
+            "time": [-1.0, -1.0, -1441.0, -1441.0],
+            "indx": [1, 2, 1, 2],
+            "long": [5.0, 5.0, 5.0, 5.0],
+            "lati": [89.5, 89.4, 89.5, 89.4],
+            "foot": [0.0, 0.0, 1.0, 1.0],
+        }
+    )
+    field = footprint_of(table, world, smooth_factor=2.0).data.sum("time")
+    assert_allclose(field.sum(), 1.0, rtol=1e-12)
+    across = field.sel(lon=-175.0)
+    assert across.sum() > 0.1
+    assert (np.diff(across.values[across.values > 0]) > 0).all()
+
+
+def test_a_day_as_the_end_is_included():
+    """Without a time of day the end means all of the day, or of the month."""
+    result = footprint_of(plume())
+    total = result.data.sum().item()
+    for end in ("2023-01-01", "2023-01", date(2023, 1, 1)):
+        assert_allclose(result.integrate_over_time("2023-01-01", end).sum(), total)
+    assert result.integrate_over_time("2023-01-01", "2023-01-01 00:00").sum() == 0.0
+    assert result.integrate_over_time("2023-01-02", "2023-01-02").sum() == 0.0
 
 
 def test_one_particle_is_not_smoothed():

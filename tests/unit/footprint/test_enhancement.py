@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from stilt.errors import FootprintError
 from stilt.footprint import Footprint, calc_footprint
-from stilt.footprint.enhancement import flux_factor
+from stilt.footprint.enhancement import flux_factor, flux_intervals
 from stilt.receptors import PointReceptor
 from stilt.spatial import Grid
 
@@ -197,3 +197,70 @@ def test_an_empty_footprint_gives_nothing():
     assert empty.enhancement(flux_on()) == 0.0
     with pytest.raises(FootprintError, match="units"):
         empty.enhancement(flux_on(units=None))
+
+
+def test_missing_hours_are_refused():
+    """An hour that is not there is no reason to use the one before; ends that are given count."""
+    flux, footprint = flux_on(hours=6), footprint_at()
+    gap = flux.isel(time=[0, 1, 2, 4, 5])
+    with pytest.raises(FootprintError, match="2023-01-01 10:00 to 2023-01-01 12:00"):
+        footprint.enhancement(gap)
+    ends = gap.time.values + np.timedelta64(1, "h")
+    known = gap.assign_coords(time_end=("time", ends))
+    with pytest.raises(FootprintError, match="unknown"):
+        footprint.enhancement(known)
+    full = flux.where(flux.time != gap.time.values[3] - np.timedelta64(1, "h"))
+    assert footprint.enhancement(full, missing="zero") == footprint.enhancement(known, missing="zero")
+
+
+def test_months_and_years_are_even():
+    """Calendar months differ in length, and the last one ends where the next begins."""
+    flux = flux_on(hours=3)
+    for freq, end in (("MS", "2023-04-01"), ("QS", "2023-10-01"), ("YS", "2026-01-01")):
+        months = flux.assign_coords(time=pd.date_range("2023-01-01", periods=3, freq=freq))
+        bins = flux_intervals(months)
+        assert bins.ends[-1] == np.datetime64(end)
+        assert (bins.ends[:-1] == bins.starts[1:]).all()
+
+
+def test_a_flux_in_another_projection_is_refused():
+    """Whether an attribute or a CF grid mapping says so; the same projection in other words is fine."""
+    pyproj = pytest.importorskip("pyproj")
+    footprint = footprint_at(grid=UTM)
+    y, x = footprint.data.y, footprint.data.x
+    plain = xr.DataArray(
+        np.ones((y.size, x.size)), coords={"y": y.values, "x": x.values}, dims=("y", "x"),
+        attrs={"units": "umol m-2 s-1"},
+    )  # fmt: skip
+    total = footprint.data.sum().item()
+    assert_allclose(footprint.enhancement(plain), total)
+    for name in ("EPSG:32630", "+proj=utm +zone=30 +datum=WGS84", pyproj.CRS("EPSG:32630").to_wkt()):
+        assert_allclose(footprint.enhancement(plain.assign_attrs(projection=name)), total)
+    mapping = xr.DataArray(0, attrs=pyproj.CRS("EPSG:32630").to_cf())
+    assert_allclose(footprint.enhancement(plain.assign_coords(spatial_ref=mapping)), total)
+    other = xr.DataArray(0, attrs=pyproj.CRS("EPSG:32631").to_cf())
+    for wrong in (
+        plain.assign_attrs(projection="EPSG:32631"),
+        plain.assign_coords(spatial_ref=other),
+        plain.assign_coords(utm=other).assign_attrs(grid_mapping="utm"),
+    ):
+        with pytest.raises(FootprintError, match=r"zone 31N|32631"):
+            footprint.enhancement(wrong)
+    degrees = flux_on()
+    assert footprint_at().enhancement(degrees.assign_attrs(projection="EPSG:4326")) > 0.0
+    with pytest.raises(FootprintError, match="projection"):
+        footprint_at().enhancement(degrees.assign_attrs(projection="EPSG:32630"))
+
+
+def test_positions_of_every_cell_beside_the_axes_do_not_matter():
+    """Projected products carry two-dimensional lat and lon; x and y are the axes."""
+    footprint = footprint_at(grid=UTM)
+    y, x = footprint.data.y.values, footprint.data.x.values
+    field = np.ones((y.size, x.size))
+    flux = xr.DataArray(
+        field,
+        coords={"y": y, "x": x, "lat": (("y", "x"), field), "lon": (("y", "x"), field)},
+        dims=("y", "x"),
+        attrs={"units": "umol m-2 s-1"},
+    )
+    assert_allclose(footprint.enhancement(flux), footprint.data.sum().item())

@@ -13,6 +13,7 @@ from stilt.footprint import correct_near_field
 from stilt.kernels.near_field import plume_growth
 from stilt.receptors import ColumnReceptor, PointReceptor
 from stilt.trajectory import Trajectories
+from stilt.transforms import apply_transforms
 
 POINT = PointReceptor("2023-01-01 12:00", 0.0, 40.0, 10.0)
 
@@ -63,6 +64,18 @@ def test_applying_it_twice_changes_nothing():
     )
     assert list(once.data.columns)[-2:] == ["foot_no_hnf_dilution", "datetime"]
     assert trajectories.data["foot"].unique().tolist() == [0.01]
+
+
+def test_transforms_and_the_correction_may_come_in_any_order():
+    """Correcting between two transforms keeps the correction and the weights."""
+    table = turbulent_table()
+    decay = [{"kind": "first_order_lifetime", "lifetime_hours": 1}]
+    expected = apply_transforms(correct_near_field(table, receptor=POINT), decay)
+    between = correct_near_field(apply_transforms(table, decay), receptor=POINT)
+    assert_allclose(between["foot"], expected["foot"], rtol=1e-12)
+    assert_allclose(apply_transforms(between, decay)["foot"], expected["foot"], rtol=1e-12)
+    again = correct_near_field(expected, receptor=POINT)
+    assert_allclose(again["foot"], expected["foot"], rtol=1e-12)
 
 
 def test_forward_and_backward_runs_are_mirror_images():

@@ -63,8 +63,9 @@ def test_stamping_strips_equals_stamping_cell_by_cell(is_cyclic):
     far = 100.0
     frame = (-far, -far), (far, far), (-50 * size[0], -50 * size[1]), size, (50, 50)
     hours = 1, 0.0, np.zeros(2)
+    folds = False, False
     out = np.zeros((n_layers, ny, nx))
-    stamp_ages(0, 4, offsets, layer * 60.0, x, y, foot, sigma, frame, hours, 0, is_cyclic, out)
+    stamp_ages(0, 4, offsets, layer * 60.0, x, y, foot, sigma, frame, hours, 0, is_cyclic, folds, out)
 
     expected = np.zeros_like(out)
     for row in range(n):
