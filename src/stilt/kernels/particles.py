@@ -65,7 +65,7 @@ class Ensemble(NamedTuple):
     """State of all particles."""
 
     x: np.ndarray
-    """1-based grid coordinate, float64 (float32 to follow hycs_std)."""
+    """1-based grid coordinate, float32 as in hycs_std (``design/2026-11-22-float32-positions.md``)."""
     y: np.ndarray
     sigma: np.ndarray
     """Terrain-following height [1], float32."""
