@@ -14,6 +14,7 @@ Everything that can go wrong, as one tree.
     │   └── NoQueueError                      a queue was asked for and none is configured
     ├── StoreError (OSError)                  reading or writing an output failed
     │   ├── StoreFullError                    no space left
+    │   ├── StoreUnavailableError             bucket gone, access refused or out of reach
     │   └── MissingObjectError (FileNotFoundError)
     ├── MetError                              meteorology that cannot carry the run
     │   ├── MetNotFoundError (FileNotFoundError)
@@ -52,6 +53,7 @@ class FailureReason(StrEnum):
     TIMEOUT = "TIMEOUT"
     WORKER_DIED = "WORKER_DIED"
     STORE_FULL = "STORE_FULL"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     STORE = "STORE"
     FOOTPRINT = "FOOTPRINT"
     TRANSPORT = "TRANSPORT"
@@ -117,6 +119,12 @@ class StoreFullError(StoreError):
     """No space is left where outputs go."""
 
     reason = FailureReason.STORE_FULL
+
+
+class StoreUnavailableError(StoreError):
+    """The whole place where outputs go cannot be used: it is gone, refuses access or is out of reach."""
+
+    reason = FailureReason.STORE_UNAVAILABLE
 
 
 class MissingObjectError(StoreError, FileNotFoundError):

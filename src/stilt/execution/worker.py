@@ -46,13 +46,14 @@ from stilt.errors import (
     StiltError,
     StoreError,
     StoreFullError,
+    StoreUnavailableError,
 )
 from stilt.execution.results import SimulationResult
 from stilt.execution.tasks import Task
 from stilt.outputs import Fingerprint, ensure_settings
 from stilt.receptors import Receptor
-from stilt.storage import Store
-from stilt.storage.failures import clear_failure, record_failure, without_secrets
+from stilt.storage import Store, place
+from stilt.storage.failures import clear_failure, record_failure
 from stilt.storage.layout import (
     ERROR_SUFFIX,
     ERROR_TRAJECTORY,
@@ -65,6 +66,7 @@ from stilt.storage.layout import (
     simulation_prefix,
     trajectory_key,
 )
+from stilt.storage.secrets import without_secrets
 from stilt.transport.protocol import TransportEngine, TransportRequest
 from stilt.transport.registry import get_engine
 
@@ -289,9 +291,8 @@ class _Attempt:
                 try:
                     self._tables[is_error] = Trajectories.from_parquet(self.store.read(key))
                 except FootprintError as error:
-                    where = self.store.local_path(key)
                     raise FootprintError(
-                        f"{where} is damaged ({error}); delete it to have it made again."
+                        f"{place(self.store, key)} is damaged ({error}); delete it to have it made again."
                     ) from error
                 self.lines.append("particles read from the stored trajectory")
             self._columns[is_error] = ParticleColumns.prepare(self._tables[is_error])
@@ -436,5 +437,8 @@ def died(task: Task, store: Store, engine: str) -> SimulationResult:
 
 
 def is_fatal(result: SimulationResult) -> bool:
-    """Whether no later simulation of the run can do better: the disk is full, or settings changed."""
-    return result.status == "refused" or result.reason == StoreFullError.reason
+    """Whether no later simulation of the run can do better: no space, no access, or settings changed."""
+    return result.status == "refused" or result.reason in (
+        StoreFullError.reason,
+        StoreUnavailableError.reason,
+    )

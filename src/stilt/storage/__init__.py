@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from stilt.storage.local import LocalStore
 from stilt.storage.memory import MemoryStore
-from stilt.storage.store import Store, open_store
+from stilt.storage.store import Store, concurrently, is_remote_address, open_store, place
 
-__all__ = ["LocalStore", "MemoryStore", "Store", "open_store"]
+__all__ = ["LocalStore", "MemoryStore", "Store", "concurrently", "is_remote_address", "open_store", "place"]

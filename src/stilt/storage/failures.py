@@ -12,29 +12,17 @@ credential enters it::
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
 from stilt._version import __version__
 from stilt.errors import FailureReason, MissingObjectError, StiltError
 from stilt.storage.layout import failure_key
+from stilt.storage.secrets import without_secrets
 from stilt.storage.store import Store
 
 MAX_MESSAGE = 500
 MAX_DETAIL = 20000
-
-# user:password@ in addresses, then key=value and key: value of the usual names
-_SECRETS = (
-    (re.compile(r"([A-Za-z][\w+.-]*://)[^/\s@]*@"), r"\1***@"),
-    (
-        re.compile(
-            r"(?i)\b([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]id)?))(\s*[=:]\s*)\S+"
-        ),
-        r"\1\2***",
-    ),
-)
-
 
 @dataclass(frozen=True)
 class FailureRecord:
@@ -66,20 +54,6 @@ class FailureRecord:
     version: str = __version__
     engine: str = ""
     detail: str = ""
-
-
-def without_secrets(text: str) -> str:
-    """
-    Blank whatever looks like a credential.
-
-    Examples
-    --------
-    >>> without_secrets("cannot reach postgresql://me:hush@db/stilt")
-    'cannot reach postgresql://***@db/stilt'
-    """
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def record_failure(

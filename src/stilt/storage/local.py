@@ -59,6 +59,9 @@ class LocalStore:
     def __hash__(self) -> int:
         return hash(self._root)
 
+    is_remote = False
+    """Looking is cheap here."""
+
     @property
     def uri(self) -> str:
         """``file://`` address of the folder."""

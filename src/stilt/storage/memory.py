@@ -27,6 +27,9 @@ class MemoryStore:
     def __repr__(self) -> str:
         return f"MemoryStore({len(self._objects)} objects)"
 
+    is_remote = False
+    """Looking is cheap here."""
+
     @property
     def uri(self) -> str:
         """A ``memory://`` address, different for each store."""

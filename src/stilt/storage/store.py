@@ -3,22 +3,29 @@ The one way in which bytes reach and leave an output root.
 
 Everything above says *what* to keep, under a key of `stilt.storage.layout`; a
 `Store` says *where*. All writes are of whole objects and atomic: a reader sees the
-old bytes, the new bytes or nothing, never a part. Local folders and memory are
-implemented here; object stores join through the same protocol.
+old bytes, the new bytes or nothing, never a part. `LocalStore` keeps them in a folder,
+`RemoteStore` in a bucket (S3, Google Cloud Storage, Azure), `MemoryStore` nowhere.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
 from stilt.errors import StoreError
 
+T = TypeVar("T")
+
 REMOTE_SCHEMES = ("s3", "gs", "az")
+
+REQUESTS_AT_ONCE = 32
+"""Requests one process makes of an object store at the same time."""
 
 
 @runtime_checkable
@@ -34,6 +41,11 @@ class Store(Protocol):
     @property
     def uri(self) -> str:
         """Address of the output root, the same for everyone who opens it."""
+        ...
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether each call is a request over a network, so that asking for much at once pays."""
         ...
 
     def read(self, key: str) -> bytes:
@@ -90,16 +102,21 @@ class Store(Protocol):
         ...
 
 
-def open_store(location: str | os.PathLike[str] | Store) -> Store:
+def open_store(
+    location: str | os.PathLike[str] | Store, *, cache_dir: str | os.PathLike[str] | None = None
+) -> Store:
     """
     Open the store at a folder or an address.
 
-    Opening creates nothing; folders appear with the first write.
+    Opening creates nothing and asks nobody; folders appear with the first write.
 
     Parameters
     ----------
     location : str or path or Store
-        A local folder, a ``file://`` address, or a store, which is returned as it is.
+        A local folder, a ``file://`` address, ``s3://bucket/prefix``, ``gs://bucket/prefix``,
+        ``az://container/prefix``, or a store, which is returned as it is.
+    cache_dir : str or path, optional
+        Where local copies of remote objects go; default: ``PYSTILT_CACHE_DIR``.
 
     Returns
     -------
@@ -115,6 +132,8 @@ def open_store(location: str | os.PathLike[str] | Store) -> Store:
     --------
     >>> open_store("results").root.name
     'results'
+    >>> open_store("s3://bucket/project/").uri
+    's3://bucket/project'
     """
     from stilt.storage.local import LocalStore
 
@@ -132,7 +151,54 @@ def open_store(location: str | os.PathLike[str] | Store) -> Store:
             path = path.lstrip("/")
         return LocalStore(path)
     if scheme in REMOTE_SCHEMES:
-        raise StoreError(
-            f"{scheme}:// cannot be opened: this version has no object stores; use a local folder."
-        )
-    raise StoreError(f"cannot open an output root at {scheme}://; use a local folder.")
+        from stilt.storage.remote import RemoteStore
+
+        return RemoteStore(text, cache_dir=cache_dir)
+    raise StoreError(
+        f"cannot open an output root at {scheme}://; use a local folder, s3://, gs:// or az://."
+    )
+
+
+def is_remote_address(location: str | os.PathLike[str]) -> bool:
+    """Whether a location is an address of an object store rather than a folder."""
+    return os.fspath(location).partition("://")[0].lower() in REMOTE_SCHEMES
+
+
+def place(store: Store, key: str) -> str:
+    """Where an object is, in words for people: a path, or an address."""
+    return f"{store.uri}/{key}" if store.is_remote else str(store.local_path(key))
+
+
+def concurrently(store: Store, action: Callable[[str], T], keys: Iterable[str]) -> Iterator[T]:
+    """
+    Do one thing with each of many keys: one after another on a disk, several at once over a network.
+
+    Parameters
+    ----------
+    store : Store
+        Where the keys are.
+    action : callable
+        What is done with a key, such as ``store.read``.
+    keys : iterable of str
+        The keys; no more than a few dozen are taken ahead of the results that were used.
+
+    Yields
+    ------
+    object
+        What ``action`` returned, in the order of the keys; its exceptions are raised here.
+    """
+    if not store.is_remote:
+        yield from map(action, keys)
+        return
+    ahead: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="stilt-store") as pool:
+        try:
+            for key in keys:
+                ahead.append(pool.submit(action, key))
+                if len(ahead) >= 2 * REQUESTS_AT_ONCE:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
