@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from object_stores import bucket_at, object_store_servers  # noqa: F401 - fixtures
+
 
 @pytest.fixture(scope="session")
 def reference_dir() -> Path:

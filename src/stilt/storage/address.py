@@ -121,7 +121,9 @@ class Address:
             try:
                 check_key(prefix)
             except StoreError as error:
-                raise StoreError(f"{shown} is no place for outputs; write {scheme}://bucket/folder.") from error
+                raise StoreError(
+                    f"{shown} is no place for outputs; write {scheme}://bucket/folder."
+                ) from error
         return cls(scheme, bucket, prefix)
 
     def __str__(self) -> str:
@@ -185,8 +187,9 @@ def _has_profile(found: Mapping[str, str]) -> bool:
     """Whether the user keeps credentials in the files of the AWS command line."""
     if found.get("AWS_PROFILE"):
         return True
-    files = found.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"), found.get(
-        "AWS_CONFIG_FILE", "~/.aws/config"
+    files = (
+        found.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+        found.get("AWS_CONFIG_FILE", "~/.aws/config"),
     )
     return any(Path(file).expanduser().is_file() for file in files)
 
@@ -221,7 +224,8 @@ def _gs(found: Mapping[str, str]) -> tuple[dict[str, Any], str]:
     emulator = found.get("STORAGE_EMULATOR_HOST", "").rstrip("/")
     if emulator:
         emulator = emulator if "://" in emulator else f"http://{emulator}"
-        key = {"gcs_base_url": emulator, "disable_oauth": True, "client_email": "", "private_key": ""}
+        nobody = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+        key = {"gcs_base_url": emulator, "disable_oauth": True, **nobody}
         return {"service_account_key": json.dumps(key)}, emulator
     return {}, found.get("GOOGLE_BASE_URL", "")
 

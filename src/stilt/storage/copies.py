@@ -139,7 +139,9 @@ class Copies:
         return found
 
 
-def copy_of(copies: Copies, uri: str, key: str, tag: str | None, fetch: Callable[[], tuple[bytes, str]]) -> Path:
+def copy_of(
+    copies: Copies, uri: str, key: str, tag: str | None, fetch: Callable[[], tuple[bytes, str]]
+) -> Path:
     """
     Find or make the copy of an object.
 

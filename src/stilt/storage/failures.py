@@ -24,6 +24,7 @@ from stilt.storage.store import Store
 MAX_MESSAGE = 500
 MAX_DETAIL = 20000
 
+
 @dataclass(frozen=True)
 class FailureRecord:
     """

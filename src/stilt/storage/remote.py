@@ -46,6 +46,10 @@ _UPDATE_FOR = 300.0
 _LOOK_AGAIN = 30.0
 
 
+Names = list[str]
+"""Keys or full names, sorted; the class has a method of the name ``list``."""
+
+
 class RemoteStore:
     """
     A store in a bucket.
@@ -180,28 +184,28 @@ class RemoteStore:
             self._must_be_there()
         return found
 
-    def _asked(self, wanted: list[str]) -> list[str]:
+    def _asked(self, wanted: Names) -> Names:
         with ThreadPoolExecutor(min(REQUESTS_AT_ONCE, len(wanted)), thread_name_prefix="stilt-store") as pool:
             there = pool.map(lambda key: self._head(key, sure=True) is not None, wanted)
             return [key for key, exists in zip(wanted, there, strict=True) if exists]
 
-    def _listed(self, wanted: list[str]) -> tuple[set[str], list[str]]:
+    def _listed(self, wanted: Names) -> tuple[set[str], Names]:
         """Look keys (sorted) up in listings; return those found and those nothing is known about."""
         listers = 1
         if self.address.scheme != "az":  # its listings cannot begin in the middle
             listers = max(1, min(_LISTERS, len(wanted) // _KEYS_PER_LISTER))
         size = -(-len(wanted) // listers)
         ranges = [wanted[at : at + size] for at in range(0, len(wanted), size)]
-        folder = os.path.commonprefix([wanted[0], wanted[-1]]).rpartition("/")[0]
+        folder = _shared_folder(wanted[0], wanted[-1])
         found: set[str] = set()
-        left: list[str] = []
+        left: Names = []
         with ThreadPoolExecutor(len(ranges), thread_name_prefix="stilt-store") as pool:
             for there, unknown in pool.map(lambda part: self._listed_range(folder, part), ranges):
                 found |= there
                 left += unknown
         return found, left
 
-    def _listed_range(self, folder: str, wanted: list[str]) -> tuple[set[str], list[str]]:
+    def _listed_range(self, folder: str, wanted: Names) -> tuple[set[str], Names]:
         cut = len(self.address.key_prefix)
         among = set(wanted)
         found: set[str] = set()
@@ -278,7 +282,9 @@ class RemoteStore:
         refused = obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError
         try:
             self._ask(
-                "write", key, lambda client: obstore.put(client, path, data, mode=mode, use_multipart=in_parts)
+                "write",
+                key,
+                lambda client: obstore.put(client, path, data, mode=mode, use_multipart=in_parts),
             )
         except refused:
             return False
@@ -288,7 +294,7 @@ class RemoteStore:
             raise StoreError(f"cannot write {self.uri}/{key}: {error}") from error
         return True
 
-    def _pages(self, folder: str, *, after: str | None = None, size: int = _PAGE) -> Iterator[list[str]]:
+    def _pages(self, folder: str, *, after: str | None = None, size: int = _PAGE) -> Iterator[Names]:
         """Yield the full names of the objects below a folder, a page at a time."""
         import obstore
 
@@ -343,6 +349,15 @@ class RemoteStore:
 
 def _reopen(uri: str, cache_dir: Path | None) -> RemoteStore:
     return RemoteStore(uri, cache_dir=cache_dir)
+
+
+def _shared_folder(first: str, last: str) -> str:
+    shared = []
+    for one, other in zip(first.split("/")[:-1], last.split("/")[:-1]):
+        if one != other:
+            break
+        shared.append(one)
+    return "/".join(shared)
 
 
 def _token(meta: Any) -> str:

@@ -8,7 +8,9 @@ import re
 _SECRETS = (
     (re.compile(r"([A-Za-z][\w+.-]*://)[^/\s@]*@"), r"\1***@"),
     (
-        re.compile(r"(?i)([?&](?:sig|sas|x-amz-[a-z-]+|x-goog-[a-z-]+|awsaccesskeyid|signature)=)[^&\s\"',;)]+"),
+        re.compile(
+            r"(?i)([?&](?:sig|sas|x-amz-[a-z-]+|x-goog-[a-z-]+|awsaccesskeyid|signature)=)[^&\s\"',;)]+"
+        ),
         r"\1***",
     ),
     (re.compile(r"(?i)\b(authorization\b\W{1,4})(?:\w[\w-]* )?[^\s\"',]+"), r"\1***"),

@@ -154,9 +154,7 @@ def open_store(
         from stilt.storage.remote import RemoteStore
 
         return RemoteStore(text, cache_dir=cache_dir)
-    raise StoreError(
-        f"cannot open an output root at {scheme}://; use a local folder, s3://, gs:// or az://."
-    )
+    raise StoreError(f"cannot open an output root at {scheme}://; use a local folder, s3://, gs:// or az://.")
 
 
 def is_remote_address(location: str | os.PathLike[str]) -> bool:

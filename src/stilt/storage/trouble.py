@@ -26,8 +26,8 @@ _MESSAGE = re.compile(r"<Message>([^<\n]{1,160})")
 _STATUS = re.compile(r"status code: (\d{3})")
 _URL = re.compile(r"https?://[^\s\"',]+")
 _NO_CREDENTIALS = re.compile(
-    r"169\.254\.169\.254|169\.254\.170|token request|metadata\.google|MissingAccount|Account must be specified"
-    r"|NoCredentials|InvalidAccessKey\b|Invalid Access Key"
+    r"169\.254\.169\.254|169\.254\.170|token request|metadata\.google|MissingAccount"
+    r"|Account must be specified|NoCredentials|InvalidAccessKey\b|Invalid Access Key|[Cc]redential error"
 )
 _REFUSED = re.compile(
     r"status code: 40[13]|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|AuthenticationFailed"

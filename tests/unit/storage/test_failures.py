@@ -5,8 +5,8 @@ from __future__ import annotations
 from stilt.errors import MetCoverageError
 from stilt.storage import MemoryStore
 from stilt.storage.failures import clear_failure, read_failure, record_failure
-from stilt.storage.secrets import without_secrets
 from stilt.storage.layout import failure_key
+from stilt.storage.secrets import without_secrets
 
 SIM = "hrrr_202301011200_-111.85_40.77_5"
 
