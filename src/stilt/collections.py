@@ -376,7 +376,7 @@ class FootprintCollection:
             Lists the simulations whose footprint is missing.
         """
         from stilt.footprint.jacobian import RowMaker
-        from stilt.footprint.regrid import SUBCELLS
+        from stilt.footprint.reproject import SUBCELLS
 
         store = self._simulations.store
         wanted = self._expecting(conditions)

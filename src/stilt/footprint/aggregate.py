@@ -14,7 +14,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stilt.errors import FootprintError
-from stilt.footprint.regrid import SUBCELLS, AxisKind, CellAxes, Regridder, make_regridder
+from stilt.footprint.cells import AxisKind, CellAxes
+from stilt.footprint.regrid import make_regridder
+from stilt.footprint.regridders import Regridder
+from stilt.footprint.reproject import SUBCELLS
 from stilt.footprint.time_bins import TimeBins
 
 if TYPE_CHECKING:

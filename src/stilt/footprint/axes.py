@@ -58,6 +58,13 @@ class GridAxes:
     @classmethod
     def of(cls, grid: Grid, *, warn: bool = True) -> GridAxes:
         """Work out the axes of a grid; warn when bounds in degrees are not whole cells."""
+        if warn and grid.is_longlat:
+            _warn_of_cut_cells(grid)
+        return cls._of(grid)
+
+    @classmethod
+    @lru_cache(maxsize=32)
+    def _of(cls, grid: Grid) -> GridAxes:
         west, east, south, north = grid.extent
         ny, nx = grid.shape
         cut = math.nan
@@ -71,8 +78,6 @@ class GridAxes:
                 cut = 0.0 if east <= 360.0 else west - (360.0 - (east - west)) / 2.0
             elif grid.is_global:
                 cut = -180.0
-            if warn:
-                _warn_of_cut_cells(grid)
         return cls(grid, west, east, south, north, cut, nx, ny, is_cyclic)
 
     def map_longitude(self, lon: FloatArray) -> FloatArray:

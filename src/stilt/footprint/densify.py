@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stilt.footprint.axes import GridAxes
 from stilt.footprint.particles import ParticleColumns, frozen
-from stilt.kernels.densify import count_dense_rows, fill_dense_rows, median_steps
+from stilt.kernels.densify import compare_steps, count_dense_rows, fill_dense_rows, median_steps
 from stilt.kernels.raster import order_by_group
 
 FloatArray = NDArray[np.float64]
@@ -56,11 +56,7 @@ def typical_step(
     """
     if x is None or y is None:
         x, y = axes.project(columns.lon, columns.lat)
-    end = len(columns)
-    if columns.offsets.size > 1 and (columns.sign * columns.time[: columns.offsets[1]] >= 0.0).all():
-        # times are ages plus that of the first row, so rows of later ages are late
-        end = int(columns.offsets[np.searchsorted(columns.ages, EARLY_MINUTES)])
-    early = np.flatnonzero(np.abs(columns.time[:end]) < EARLY_MINUTES)
+    early = np.flatnonzero(np.abs(columns.time[: _last_early(columns)]) < EARLY_MINUTES)
     if early.size == 0:
         return math.nan, math.nan
     offsets, order = order_by_group(frozen(columns.slot[early]), columns.n_particles)
@@ -69,6 +65,50 @@ def typical_step(
     if steps.shape[0] == 0:
         return math.nan, math.nan
     return float(np.median(steps[:, 0])), float(np.median(steps[:, 1]))
+
+
+def outruns_cells(columns: ParticleColumns, axes: GridAxes, x: FloatArray, y: FloatArray) -> bool:
+    """
+    Tell whether particles typically move by more than a cell between two early rows.
+
+    Parameters
+    ----------
+    columns : ParticleColumns
+        Particles, longitudes counted as the grid does.
+    axes : GridAxes
+        Where the cells lie.
+    x, y : ndarray, shape (n_rows,)
+        Position [units of the grid].
+
+    Returns
+    -------
+    bool
+        Whether :func:`typical_step` exceeds the cell in x or in y, mostly without sorting any steps.
+    """
+    size = (axes.grid.xres, axes.grid.yres)
+    verdict = compare_steps(
+        _last_early(columns),
+        columns.slot,
+        columns.time,
+        frozen(x),
+        frozen(y),
+        columns.n_particles,
+        EARLY_MINUTES,
+        size,
+        axes.grid.is_longlat,
+    )
+    if verdict < 0:
+        dx, dy = typical_step(columns, axes, x, y)
+        return dx > size[0] or dy > size[1]
+    return bool(verdict)
+
+
+def _last_early(columns: ParticleColumns) -> int:
+    """Return how many rows there are before those that are certain to be late."""
+    if columns.offsets.size > 1 and (columns.sign * columns.time[: columns.offsets[1]] >= 0.0).all():
+        # times are ages plus that of the first row, so rows of later ages are late
+        return int(columns.offsets[np.searchsorted(columns.ages, EARLY_MINUTES)])
+    return len(columns)
 
 
 def densify(
@@ -93,8 +133,7 @@ def densify(
     """
     if x is None or y is None:
         x, y = axes.project(columns.lon, columns.lat)
-    dx, dy = typical_step(columns, axes, x, y)
-    if not (dx > axes.grid.xres or dy > axes.grid.yres):
+    if not outruns_cells(columns, axes, x, y):
         return columns
     starts, order = columns.by_particle
     elapsed = columns.elapsed[order]

@@ -18,14 +18,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stilt.errors import FootprintError
-from stilt.footprint.regrid import (
+from stilt.footprint.cells import (
     CellAxes,
     axis_names,
     check_projection,
     is_plain_degrees,
-    make_regridder,
     named_projection,
 )
+from stilt.footprint.regrid import make_regridder
 from stilt.footprint.time_bins import TimeBins
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ each row, and the stamping of all of it on the layers of the map.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from stilt.errors import FootprintError
 from stilt.footprint.axes import GridAxes
 from stilt.footprint.densify import densify
-from stilt.footprint.layers import INTEGRATED, Layers
+from stilt.footprint.layers import HOURLY, INTEGRATED, Layers
 from stilt.footprint.particles import ParticleColumns, frozen
-from stilt.kernels.raster import survey_rows
-from stilt.kernels.smoothing import cloud_moments, ground_spread, stamp_ages
+from stilt.kernels.clouds import cloud_moments, ground_spread
+from stilt.kernels.raster import first_reaching, layer_of
+from stilt.kernels.smoothing import stamp_ages
 
 FloatArray = NDArray[np.float64]
 Smoothing = Literal["rstilt", "consistent"]
@@ -108,7 +110,7 @@ def grid_particles(
             x, y = axes.project(columns.lon, columns.lat)
     x, y = frozen(x), frozen(y)
     if smoothing == "rstilt":
-        sigma = _parity_bandwidths(columns, axes, x, y, smooth_factor)
+        sigma = parity_bandwidth(columns, axes, x, y, smooth_factor)
     elif smoothing == "consistent":
         sigma = consistent_bandwidth(columns, axes, smooth_factor)
     else:
@@ -116,29 +118,12 @@ def grid_particles(
     size = (axes.grid.xres, axes.grid.yres)
     half_widths = (3.0 * sigma / np.array([size]).T).astype(np.int64)
     frame = _frame(axes, half_widths.max(axis=1))
-    extent = (axes.west, axes.east, axes.south, axes.north)
-    # hours of an integrated footprint are looked for too, since its file says from when to when it counts
+    reached = _reached_ages(columns, x, y, half_widths, frame, axes)
     asked = layers.for_kernel
-    listed = (1, 0.0, asked[2]) if layers.mode == INTEGRATED else asked
-    first, last, reaching, *counts = survey_rows(
-        columns.offsets,
-        columns.time,
-        x,
-        y,
-        columns.foot,
-        half_widths,
-        frame,
-        listed,
-        (axes.nx, axes.ny),
-        extent,
-        axes.is_cyclic,
-    )
-    names = ("inside", "surface_influence", "both")
-    fractions = {name: count / len(columns) for name, count in zip(names, counts, strict=True)}
-    if reaching == 0:
-        return GriddedParticles(nothing, 0, (0, 0), fractions)
-    start, n_layers = layers.span(first, last)
+    start, n_layers = layers.span(*_hours_of(columns, reached, asked[1]))
     values = np.zeros((n_layers, axes.ny, axes.nx))
+    counts = np.zeros(4, dtype=np.int64)
+    times = np.array([np.inf, -np.inf])
     work = _work(columns.offsets, half_widths, axes)
     done = 0
     while done < columns.ages.size:
@@ -154,15 +139,55 @@ def grid_particles(
             columns.foot,
             sigma,
             frame,
+            (axes.west, axes.east, axes.south, axes.north),
             asked,
             start,
             axes.is_cyclic,
             _folds(axes),
             values,
+            counts,
+            times,
         )
         done = end
+    names = ("inside", "surface_influence", "both")
+    fractions = {name: int(count) / len(columns) for name, count in zip(names, counts[1:], strict=True)}
+    if counts[0] == 0:
+        return GriddedParticles(nothing, 0, (0, 0), fractions)
+    # hours of an integrated footprint are looked for too, since its file says from when to when it counts
+    listed = (HOURLY, 0.0, asked[2]) if layers.mode == INTEGRATED else asked
+    first, last = (layer_of(when, *listed) for when in times)
+    begin, n_layers = layers.span(first, last)
+    values = values[begin - start : begin - start + n_layers]
     values /= columns.n_particles
-    return GriddedParticles(values, start, (first, last), fractions)
+    return GriddedParticles(values, begin, (first, last), fractions)
+
+
+def _reached_ages(
+    columns: ParticleColumns,
+    x: FloatArray,
+    y: FloatArray,
+    half_widths: NDArray[np.int64],
+    frame: tuple[Any, ...],
+    axes: GridAxes,
+) -> tuple[int, int]:
+    """Return the first and last age with a row whose kernel reaches the map; (0, -1) when none has."""
+    ages = np.arange(columns.ages.size)
+    place = (columns.offsets, x, y, columns.foot, half_widths, frame, (axes.nx, axes.ny), axes.is_cyclic)
+    first = first_reaching(ages, *place)
+    return (first, first_reaching(ages[::-1].copy(), *place)) if first >= 0 else (0, -1)
+
+
+def _hours_of(columns: ParticleColumns, reached: tuple[int, int], shift: float) -> tuple[int, int]:
+    """Return hours that hold all rows of a range of ages; the first above the last when it is empty."""
+    if reached[0] > reached[1]:
+        return 0, -1
+    # every particle has a row of age 0, which tells when it was released
+    released = columns.sign * columns.time[: columns.offsets[1]]
+    youngest = released.min() + columns.ages[reached[0]]
+    oldest = released.max() + columns.ages[reached[1]]
+    low, high = sorted((columns.sign * youngest, columns.sign * oldest))
+    rounding = 1e-6
+    return math.floor((low + shift - rounding) / 60.0), math.floor((high + shift + rounding) / 60.0)
 
 
 def _folds(axes: GridAxes) -> tuple[bool, bool]:
@@ -174,10 +199,28 @@ def _folds(axes: GridAxes) -> tuple[bool, bool]:
     return abs(axes.south + 90.0) < rounding, abs(north - 90.0) < rounding
 
 
-def _parity_bandwidths(
+def parity_bandwidth(
     columns: ParticleColumns, axes: GridAxes, x: FloatArray, y: FloatArray, smooth_factor: float
 ) -> FloatArray:
-    """Return the bandwidth of STILT-R at each age, the same in x and y."""
+    """
+    Return the bandwidth of STILT-R at each age, the same in x and y.
+
+    Parameters
+    ----------
+    columns : ParticleColumns
+        Sorted particles.
+    axes : GridAxes
+        Where the cells lie.
+    x, y : ndarray, shape (n_rows,)
+        Position [units of the grid], read-only.
+    smooth_factor : float
+        Multiplies the bandwidth.
+
+    Returns
+    -------
+    ndarray, shape (2, n_ages)
+        See :func:`bandwidth`.
+    """
     moments = cloud_moments(columns.offsets, x, y, columns.lat, axes.is_cyclic)
     spread = np.stack([moments[:, 0] + moments[:, 1], moments[:, 2]], axis=1)
     # of two equally near ages the smaller signed one counts, which backward in time is the older

@@ -19,9 +19,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stilt.errors import FootprintError, MissingExtraError
+from stilt.footprint.cells import AxisKind, CellAxes, axis_names
 from stilt.footprint.enhancement import flux_factor, flux_intervals, match_axes
 from stilt.footprint.product import Footprint
-from stilt.footprint.regrid import SUBCELLS, AxisKind, CellAxes, Regridder, axis_names, make_regridder
+from stilt.footprint.regrid import make_regridder
+from stilt.footprint.regridders import Regridder
+from stilt.footprint.reproject import SUBCELLS
 from stilt.footprint.time_bins import TimeBins, bin_length, is_length
 from stilt.spatial import LONGLAT, Grid
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -25,18 +25,18 @@ from stilt.config import FootprintConfig
 from stilt.errors import FootprintError
 from stilt.footprint import netcdf
 from stilt.footprint.aggregate import aggregate_footprint
+from stilt.footprint.arrays import data_array
 from stilt.footprint.axes import GridAxes
+from stilt.footprint.cells import AxisKind
 from stilt.footprint.empties import EmptyReason
 from stilt.footprint.enhancement import Regrid, enhancement_of
 from stilt.footprint.gridding import GriddedParticles, Smoothing
 from stilt.footprint.layers import Align, Layers
 from stilt.footprint.particles import ParticleColumns
-from stilt.footprint.regrid import SUBCELLS, AxisKind
+from stilt.footprint.reproject import SUBCELLS
 from stilt.receptors import Receptor
 from stilt.spatial import Grid
 from stilt.trajectory import Trajectories
-
-UNITS = "ppm m2 s umol-1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -481,45 +481,6 @@ class Footprint:
             Mole fraction [ppm]; 0 for an empty footprint.
         """
         return enhancement_of(self, flux, regrid=regrid, missing=missing)
-
-
-def data_array(
-    values: np.ndarray,
-    times: np.ndarray,
-    axes: GridAxes,
-    x: np.ndarray | None = None,
-    y: np.ndarray | None = None,
-) -> xr.DataArray:
-    """
-    Return numbers with coordinates.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n_layers, ny, nx)
-        Footprint [ppm m2 s umol-1].
-    times : ndarray of datetime64, shape (n_layers,)
-        Labels [UTC].
-    axes : GridAxes
-        Where the cells lie.
-    x, y : ndarray, optional
-        Cell centres, where a file has them.
-
-    Returns
-    -------
-    DataArray
-    """
-    dims: Sequence[str] = ("time", "lat", "lon") if axes.grid.is_longlat else ("time", "y", "x")
-    return xr.DataArray(
-        values,
-        dims=dims,
-        coords={
-            "time": np.asarray(times, dtype="datetime64[ns]"),
-            dims[1]: axes.y_centers() if y is None else y,
-            dims[2]: axes.x_centers() if x is None else x,
-        },
-        name="foot",
-        attrs={"units": UNITS, "long_name": netcdf.LONG_NAME, "projection": axes.grid.projection},
-    )
 
 
 def _edges(values: Any) -> tuple[float, ...] | None:

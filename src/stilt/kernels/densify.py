@@ -80,6 +80,84 @@ def median_steps(offsets, order, x, y, is_cyclic):
 
 
 @kernel
+def exceeds_median(above, n):
+    """
+    Tell whether the median of ``n`` values exceeds a bound that ``above`` of them exceed.
+
+    Returns
+    -------
+    int
+        1 yes, 0 no, -1 when that depends on the two values in the middle.
+    """
+    if 2 * above >= n + 2 - n % 2:
+        return 1
+    return 0 if 2 * above <= n - 2 + n % 2 else -1
+
+
+@kernel
+def compare_steps(n_rows, slot, time, x, y, n_particles, latest, size, is_cyclic):
+    """
+    Tell whether the typical early step exceeds a cell, by counting.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows to look at.
+    slot : ndarray of int32, shape (n_rows or more,)
+        Particle of each row, from 0; rows of a particle by time since release.
+    time, x, y : ndarray, shape (n_rows or more,)
+        Minutes, either sign, and position [units of the grid]; rows without a finite position are left out.
+    n_particles : int
+        Number of particles.
+    latest : float
+        Rows below this count [min].
+    size : pair of floats
+        Cells in x and y [units of the grid].
+    is_cyclic : bool
+        Take differences of ``x`` the shorter way around (longitudes).
+
+    Returns
+    -------
+    int
+        1 when the median over particles of the median absolute step exceeds the cell in x or y, 0 when it
+        does in neither (nor when there are no steps), -1 when counting does not tell.
+    """
+    previous = np.full(n_particles, -1, dtype=np.int64)
+    steps = np.zeros((n_particles, 3), dtype=np.int64)
+    for row in range(n_rows):
+        if not (abs(time[row]) < latest and math.isfinite(x[row] + y[row])):
+            continue
+        p = slot[row]
+        before = previous[p]
+        previous[p] = row
+        if before < 0:
+            continue
+        dx = x[row] - x[before]
+        if is_cyclic:
+            dx = wrap_difference(dx)
+        steps[p, 0] += 1
+        steps[p, 1] += abs(dx) > size[0]
+        steps[p, 2] += abs(y[row] - y[before]) > size[1]
+    moving = 0
+    surely = np.zeros(2, dtype=np.int64)
+    perhaps = np.zeros(2, dtype=np.int64)
+    for p in range(n_particles):
+        if steps[p, 0] == 0:
+            continue
+        moving += 1
+        for axis in range(2):
+            verdict = exceeds_median(steps[p, 1 + axis], steps[p, 0])
+            surely[axis] += verdict == 1
+            perhaps[axis] += verdict != 0
+    if moving == 0:
+        return 0
+    if exceeds_median(surely[0], moving) == 1 or exceeds_median(surely[1], moving) == 1:
+        return 1
+    is_neither = exceeds_median(perhaps[0], moving) == 0 and exceeds_median(perhaps[1], moving) == 0
+    return 0 if is_neither else -1
+
+
+@kernel
 def count_dense_rows(offsets, elapsed, targets):
     """
     Count the rows each particle has once the targets it passes through are added.

@@ -245,72 +245,46 @@ def layer_of(time, mode, shift, edges):
 
 
 @kernel
-def survey_rows(offsets, time, x, y, foot, half_widths, frame, layering, map_shape, extent, is_cyclic):
+def first_reaching(ages, offsets, x, y, foot, half_widths, frame, map_shape, is_cyclic):
     """
-    Find out which layers the rows reach, and how many of them lie where.
+    Find the first of some ages that has a row whose kernel reaches the map.
 
     Parameters
     ----------
+    ages : ndarray of int64, shape (n,)
+        Ages to look at, in this order.
     offsets : ndarray of int64, shape (n_ages + 1,)
         Where each age begins.
-    time, x, y, foot : ndarray, shape (n_rows,)
-        Minutes, position [units of the grid] and surface influence, by age.
+    x, y, foot : ndarray, shape (n_rows,)
+        Position [units of the grid] and surface influence, by age.
     half_widths : ndarray of int64, shape (2, n_ages)
         Cells the kernel of each age reaches to either side (x, y).
-    frame, layering : tuple
+    frame : tuple
         As in :func:`stilt.kernels.smoothing.stamp_ages`.
     map_shape : tuple of two ints
         Cells in x and y.
-    extent : tuple of four floats
-        Edges of the map: west, east, south, north.
     is_cyclic : bool
         Whether the map closes on itself in x.
 
     Returns
     -------
-    tuple of six int
-        First and last layer reached (first above last when there is none), rows that reach the map, rows
-        inside the extent, rows with influence, rows with both.
+    int
+        The age; -1 when none has.
     """
     low, high, start, size, pad = frame
-    mode, shift, edges = layering
     nx, ny = map_shape
-    west, east, south, north = extent
     per_x = 1.0 / size[0]
     per_y = 1.0 / size[1]
-    previous = np.nan
-    layer = OUTSIDE
-    first = 2**31 - 1
-    last = OUTSIDE
-    reaching = 0
-    inside = 0
-    influencing = 0
-    both = 0
-    for g in range(offsets.size - 1):
+    for g in ages:
         hx = half_widths[0, g]
         hy = half_widths[1, g]
         for row in range(offsets[g], offsets[g + 1]):
-            is_inside = x[row] >= west and x[row] < east and y[row] >= south and y[row] < north
-            inside += is_inside
-            if not (foot[row] > 0.0):
+            if not (foot[row] > 0.0 and x[row] >= low[0] and x[row] < high[0]):
                 continue
-            influencing += 1
-            both += is_inside
-            if not (x[row] >= low[0] and x[row] < high[0] and y[row] >= low[1] and y[row] < high[1]):
+            if not (y[row] >= low[1] and y[row] < high[1]):
                 continue
-            # well inside there is no need to ask for the cell
-            is_deep = x[row] >= west + size[0] and x[row] < east - 2.0 * size[0]
-            if not (is_deep and y[row] >= south + size[1] and y[row] < north - 2.0 * size[1]):
-                ix = settle_cell(math.floor((x[row] - start[0]) * per_x), x[row], start[0], size[0]) - pad[0]
-                iy = settle_cell(math.floor((y[row] - start[1]) * per_y), y[row], start[1], size[1]) - pad[1]
-                if iy < -hy or iy >= ny + hy or (not is_cyclic and (ix < -hx or ix >= nx + hx)):
-                    continue
-            if time[row] != previous:
-                previous = time[row]
-                layer = layer_of(previous, mode, shift, edges)
-            if layer == OUTSIDE:
-                continue
-            reaching += 1
-            first = min(first, layer)
-            last = max(last, layer)
-    return first, last, reaching, inside, influencing, both
+            ix = settle_cell(math.floor((x[row] - start[0]) * per_x), x[row], start[0], size[0]) - pad[0]
+            iy = settle_cell(math.floor((y[row] - start[1]) * per_y), y[row], start[1], size[1]) - pad[1]
+            if iy >= -hy and iy < ny + hy and (is_cyclic or (ix >= -hx and ix < nx + hx)):
+                return g
+    return -1

@@ -20,171 +20,10 @@ import math
 import numpy as np
 
 from stilt.kernels.compiler import kernel
-from stilt.kernels.densify import wrap_difference
 from stilt.kernels.raster import layer_of, settle_cell, sort_pairs
 
 FEW_CELLS = 49
 """Kernels of at most so many cells are stamped row by row: sorting rows would take longer."""
-
-
-@kernel
-def cloud_moments(offsets, x, y, lat, is_cyclic):
-    """
-    Return the spread and the middle of the cloud at each age.
-
-    Parameters
-    ----------
-    offsets : ndarray of int64, shape (n_ages + 1,)
-        Where each age begins.
-    x, y : ndarray, shape (n_rows,)
-        Position by age [units of the grid]; rows without a finite one are left out.
-    lat : ndarray, shape (n_rows,)
-        Latitude [degrees].
-    is_cyclic : bool
-        Whether ``x`` is a longitude that may jump by a turn within a cloud: one that lies across the jump is
-        then measured the short way around.
-
-    Returns
-    -------
-    ndarray, shape (n_ages, 4)
-        Variance of x, variance of y (n - 1), mean latitude, mean x; NaN for fewer than two rows.
-    """
-    n_ages = offsets.size - 1
-    out = np.full((n_ages, 4), np.nan)
-    for g in range(n_ages):
-        first, end = offsets[g], offsets[g + 1]
-        n = 0
-        mean_x = 0.0
-        mean_y = 0.0
-        mean_lat = 0.0
-        for k in range(first, end):
-            if math.isfinite(x[k] + y[k]):
-                n += 1
-                mean_x += x[k]
-                mean_y += y[k]
-                mean_lat += lat[k]
-        if n < 2:
-            continue
-        mean_x /= n
-        mean_y /= n
-        mean_lat /= n
-        square_x = 0.0
-        square_y = 0.0
-        farthest = 0.0
-        for k in range(first, end):
-            if not math.isfinite(x[k] + y[k]):
-                continue
-            dx = x[k] - mean_x
-            dy = y[k] - mean_y
-            square_x += dx * dx
-            square_y += dy * dy
-            farthest = max(farthest, abs(dx))
-        if is_cyclic and farthest > 90.0:
-            square, centre = circular_squares(first, end, x)
-            if square < square_x:
-                square_x = square
-                mean_x = centre
-        out[g, 0] = square_x / (n - 1)
-        out[g, 1] = square_y / (n - 1)
-        out[g, 2] = mean_lat
-        out[g, 3] = mean_x
-    return out
-
-
-@kernel
-def circular_squares(first, end, x):
-    """Return the summed squares of longitudes about their mean, the short way around, and that mean."""
-    east = 0.0
-    north = 0.0
-    for k in range(first, end):
-        east += math.cos(math.radians(x[k]))
-        north += math.sin(math.radians(x[k]))
-    centre = math.degrees(math.atan2(north, east))
-    total = 0.0
-    squares = 0.0
-    for k in range(first, end):
-        dx = wrap_difference(x[k] - centre)
-        total += dx
-        squares += dx * dx
-    return squares - total * total / (end - first), centre + total / (end - first)
-
-
-@kernel
-def ground_spread(offsets, lon, lat):
-    """
-    Return how far particles lie from their mean position on the ground, and where that is, at each age.
-
-    Parameters
-    ----------
-    offsets : ndarray of int64, shape (n_ages + 1,)
-        Where each age begins.
-    lon, lat : ndarray, shape (n_rows,)
-        Position by age [degrees].
-
-    Returns
-    -------
-    ndarray, shape (n_ages, 4)
-        Summed variances of the eastward and northward distances (n - 1) [degrees of a great circle, squared],
-        mean latitude, latitude and longitude of the mean position; NaN for fewer than two rows.
-
-    Notes
-    -----
-    The mean position is the direction of the summed unit vectors. Distances are those of an azimuthal
-    equidistant map about it, so a cloud on a pole is as large as the same cloud elsewhere.
-    """
-    n_ages = offsets.size - 1
-    out = np.full((n_ages, 4), np.nan)
-    longest = 0
-    for g in range(n_ages):
-        longest = max(longest, offsets[g + 1] - offsets[g])
-    unit = np.empty((longest, 3))
-    for g in range(n_ages):
-        first = offsets[g]
-        n = offsets[g + 1] - first
-        if n < 2:
-            continue
-        mx = 0.0
-        my = 0.0
-        mz = 0.0
-        mean_lat = 0.0
-        for k in range(n):
-            across = math.cos(math.radians(lat[first + k]))
-            unit[k, 0] = across * math.cos(math.radians(lon[first + k]))
-            unit[k, 1] = across * math.sin(math.radians(lon[first + k]))
-            unit[k, 2] = math.sin(math.radians(lat[first + k]))
-            mx += unit[k, 0]
-            my += unit[k, 1]
-            mz += unit[k, 2]
-            mean_lat += lat[first + k]
-        length = math.sqrt(mx * mx + my * my + mz * mz)
-        if length < 1e-9 * n:  # all around the globe: any place serves
-            mx, my, mz, length = 0.0, 0.0, 1.0, 1.0
-        mx /= length
-        my /= length
-        mz /= length
-        squares = 0.0
-        tx = 0.0
-        ty = 0.0
-        tz = 0.0
-        for k in range(n):
-            # the part of each unit vector that lies in the plane that touches the mean position
-            along = unit[k, 0] * mx + unit[k, 1] * my + unit[k, 2] * mz
-            dx = unit[k, 0] - along * mx
-            dy = unit[k, 1] - along * my
-            dz = unit[k, 2] - along * mz
-            sine = math.sqrt(dx * dx + dy * dy + dz * dz)
-            angle = math.atan2(sine, along)
-            stretch = angle / sine if sine > 1e-12 else 1.0
-            squares += angle * angle
-            tx += dx * stretch
-            ty += dy * stretch
-            tz += dz * stretch
-        spread = (squares - (tx * tx + ty * ty + tz * tz) / n) / (n - 1)
-        out[g, 0] = max(spread, 0.0) * math.degrees(1.0) ** 2
-        out[g, 1] = mean_lat / n
-        out[g, 2] = math.degrees(math.atan2(mz, math.sqrt(mx * mx + my * my)))
-        out[g, 3] = math.degrees(math.atan2(my, mx))
-    return out
 
 
 @kernel
@@ -228,8 +67,66 @@ def gaussian_weights(half_width, size, sigma, out):
 
 
 @kernel
+def rows_within(first, end, x, y, foot, low, high, extent, rows):
+    """
+    List the rows that may reach the map, and count the rest.
+
+    There are no branches: which rows have influence is as good as random, so a processor guesses it wrong.
+
+    Parameters
+    ----------
+    first, end : int
+        Rows to look at, the last one excluded.
+    x, y, foot : ndarray, shape (n_rows,)
+        Position [units of the grid] and surface influence.
+    low, high : pair of floats
+        Lower and upper bounds (x, y) of the rows that count.
+    extent : tuple of four floats
+        Edges of the map: west, east, south, north.
+    rows : ndarray of int64, shape (end - first or more,)
+        Receives the rows with influence within the bounds.
+
+    Returns
+    -------
+    tuple of four int
+        Rows listed, rows inside the extent, rows with influence, rows with both.
+    """
+    west, east, south, north = extent
+    listed = 0
+    inside = 0
+    influencing = 0
+    both = 0
+    for row in range(first, end):
+        has_influence = foot[row] > 0.0
+        is_inside = (x[row] >= west) & (x[row] < east) & (y[row] >= south) & (y[row] < north)
+        is_near = (x[row] >= low[0]) & (x[row] < high[0]) & (y[row] >= low[1]) & (y[row] < high[1])
+        rows[listed] = row
+        listed += has_influence & is_near
+        inside += is_inside
+        influencing += has_influence
+        both += has_influence & is_inside
+    return listed, inside, influencing, both
+
+
+@kernel
 def stamp_ages(
-    first_age, last_age, offsets, time, x, y, foot, sigma, frame, layering, first_layer, is_cyclic, folds, out
+    first_age,
+    last_age,
+    offsets,
+    time,
+    x,
+    y,
+    foot,
+    sigma,
+    frame,
+    extent,
+    layering,
+    first_layer,
+    is_cyclic,
+    folds,
+    out,
+    counts,
+    times,
 ):
     """
     Add the spread influence of a range of ages to the map.
@@ -248,6 +145,8 @@ def stamp_ages(
     frame : tuple of five pairs (x, y)
         Lower and upper bounds of the rows that count, first edge of the padded map, cell size, and cells
         between the first edge of the padded map and that of the map.
+    extent : tuple of four floats
+        Edges of the map: west, east, south, north.
     layering : tuple
         Mode, shift and edges of :func:`stilt.kernels.raster.layer_of`.
     first_layer : int
@@ -259,6 +158,10 @@ def stamp_ages(
         columns all around.
     out : ndarray, shape (n_layers, ny, nx)
         Map to add to.
+    counts : ndarray of int64, shape (4,)
+        To add to: rows that reach the map, rows inside the extent, rows with influence, rows with both.
+    times : ndarray, shape (2,)
+        Earliest and latest time of the rows that reach the map so far [min]; is updated.
 
     Notes
     -----
@@ -274,6 +177,7 @@ def stamp_ages(
     per_y = 1.0 / size[1]
     previous = np.nan
     layer = -1
+    is_known = False
     hx_max = 0
     hy_max = 0
     longest = 0
@@ -294,50 +198,50 @@ def stamp_ages(
         is_small = (2 * hx + 1) * (2 * hy + 1) <= FEW_CELLS and hx < nx
         gaussian_weights(hx, size[0], sigma[0, g], gx)
         gaussian_weights(hy, size[1], sigma[1, g], gy)
-        # rows whose kernel reaches the map
+        near, inside, influencing, both = rows_within(
+            offsets[g], offsets[g + 1], x, y, foot, low_edge, high_edge, extent, rows
+        )
+        counts[1] += inside
+        counts[2] += influencing
+        counts[3] += both
         m = 0
-        for row in range(offsets[g], offsets[g + 1]):
-            if not (foot[row] > 0.0):
-                continue
-            if not (x[row] >= low_edge[0] and x[row] < high_edge[0]):
-                continue
-            if not (y[row] >= low_edge[1] and y[row] < high_edge[1]):
-                continue
-            ix = settle_cell(math.floor((x[row] - start[0]) * per_x), x[row], start[0], size[0]) - pad[0]
-            iy = settle_cell(math.floor((y[row] - start[1]) * per_y), y[row], start[1], size[1]) - pad[1]
+        for k in range(near):
+            row = rows[k]
+            px = x[row]
+            py = y[row]
+            ix = settle_cell(math.floor((px - start[0]) * per_x), px, start[0], size[0]) - pad[0]
+            iy = settle_cell(math.floor((py - start[1]) * per_y), py, start[1], size[1]) - pad[1]
             if iy < -hy or iy >= ny + hy or (not is_cyclic and (ix < -hx or ix >= nx + hx)):
                 continue
             if time[row] != previous:
                 previous = time[row]
                 layer = layer_of(previous, mode, shift, edges) - first_layer
-            if layer < 0 or layer >= n_layers:
+                is_known = layer >= 0 and layer < n_layers
+                if is_known:
+                    times[0] = min(times[0], previous)
+                    times[1] = max(times[1], previous)
+            if not is_known:
                 continue
-            if hx == 0 and hy == 0:
-                out[layer, iy, ix % nx] += foot[row]
+            counts[0] += 1
+            amount = foot[row]
+            if is_small and ix >= hx and ix < nx - hx and iy >= hy and iy < ny - hy:
+                for dy in range(2 * hy + 1):
+                    part = amount * gy[dy]
+                    target = out[layer, iy - hy + dy]
+                    for dx in range(2 * hx + 1):
+                        target[ix - hx + dx] += part * gx[dx]
                 continue
             if is_small:
-                amount = foot[row]
                 left = -hx if is_cyclic else max(-hx, -ix)
                 right = hx if is_cyclic else min(hx, nx - 1 - ix)
-                for dy in range(max(-hy, -iy), min(hy, ny - 1 - iy) + 1):
+                for dy in range(-hy, hy + 1):
+                    j, is_turned = fold_row(iy + dy, ny, folds)
+                    if j < 0:
+                        continue
+                    column = ix + (nx // 2 if is_turned else 0)
                     part = amount * gy[dy + hy]
                     for dx in range(left, right + 1):
-                        column = ix + dx
-                        if column < 0:
-                            column += nx
-                        elif column >= nx:
-                            column -= nx
-                        out[layer, iy + dy, column] += part * gx[dx + hx]
-                if iy - hy < 0 or iy + hy >= ny:
-                    for dy in range(-hy, hy + 1):
-                        if iy + dy >= 0 and iy + dy < ny:
-                            continue
-                        j, is_turned = fold_row(iy + dy, ny, folds)
-                        if j < 0:
-                            continue
-                        half = nx // 2 if is_turned else 0
-                        for dx in range(left, right + 1):
-                            out[layer, j, (ix + dx + half) % nx] += amount * gy[dy + hy] * gx[dx + hx]
+                        out[layer, j, (column + dx) % nx] += part * gx[dx + hx]
                 continue
             keys[m] = (layer * height + iy + hy_max) * width + ix + hx_max + 1
             rows[m] = row

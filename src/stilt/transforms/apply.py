@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -44,19 +45,24 @@ def resolve(transforms: Iterable[Any]) -> tuple[Step, ...]:
     tuple
         Sections and functions, in order.
     """
-    adapter: TypeAdapter[Any] = TypeAdapter(TransformConfig)
     steps: list[Step] = []
     for given in transforms:
         if isinstance(given, _SECTIONS) or (callable(given) and not isinstance(given, type)):
             steps.append(given)
             continue
         try:
-            steps.append(adapter.validate_python(given))
+            steps.append(_adapter().validate_python(given))
         except ValidationError as error:
             said = error.errors()[0]
             key = ".".join(str(part) for part in said["loc"] if not str(part).startswith("<"))
             raise ConfigError(f"transform {given!r}: {key + ': ' if key else ''}{said['msg']}.") from error
     return tuple(steps)
+
+
+@cache
+def _adapter() -> TypeAdapter[Any]:
+    # making one takes longer than gridding a small table
+    return TypeAdapter(TransformConfig)
 
 
 def describe(step: Step) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from numpy.testing import assert_allclose
 
 from stilt.errors import FootprintError
 from stilt.footprint import Footprint, aggregate_array, calc_footprint
-from stilt.footprint.regrid import CellAxes, make_regridder, overlap_shares
+from stilt.footprint.cells import CellAxes
+from stilt.footprint.regrid import make_regridder
+from stilt.footprint.regridders import overlap_shares
 from stilt.receptors import PointReceptor
 from stilt.spatial import Grid
 
@@ -159,8 +161,8 @@ def test_polygons_without_their_packages_say_what_to_install():
     shapely = pytest.importorskip("shapely")
     code = (
         "import sys; sys.modules['exactextract'] = None\n"
-        "import shapely\nfrom stilt.footprint.regrid import CellAxes, make_regridder\nfrom "
-        "stilt.spatial import Grid\n"
+        "import shapely\nfrom stilt.footprint.cells import CellAxes\n"
+        "from stilt.footprint.regrid import make_regridder\nfrom stilt.spatial import Grid\n"
         "cells = CellAxes.of_grid(Grid(xmin=0, xmax=1, ymin=0, ymax=1, xres=1, yres=1))\n"
         "try:\n    make_regridder(cells, shapely.box(0, 0, 1, 1))\nexcept ImportError as error:\n    "
         "print(error)\n"

@@ -407,3 +407,15 @@ def test_warming_up_compiles_all_that_a_footprint_needs():
     grid = Grid(xmin=-180, xmax=180, ymin=30, ymax=50, xres=0.1, yres=0.1)
     footprint_of(table, grid)
     assert compiled() == before
+
+
+def test_footprints_on_one_grid_do_not_share_what_a_user_changes():
+    """Coordinates are made once for a grid, yet attributes and names belong to each footprint."""
+    one, other = footprint_of(plume()), footprint_of(plume())
+    one.data["lon"].attrs["note"] = "changed"
+    one.data.coords["lat"] = one.data["lat"] + 1.0
+    assert other.data["lon"].attrs == {}
+    assert footprint_of(plume()).data["lon"].attrs == {}
+    assert (other.data["lat"].values == footprint_of(plume()).data["lat"].values).all()
+    with pytest.raises(ValueError, match=r"[Rr]ead-only|read only|immutable|cannot assign"):
+        other.data["lon"].values[0] = 5.0

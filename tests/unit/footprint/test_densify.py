@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from stilt.footprint.axes import GridAxes
-from stilt.footprint.densify import densify, typical_step
+from stilt.footprint.densify import densify, outruns_cells, typical_step
 from stilt.footprint.particles import ParticleColumns
 from stilt.spatial import Grid
 
@@ -31,7 +31,8 @@ def straight_paths(
 
 
 def grid_of(cell: float, west: float = -5.0) -> GridAxes:
-    return GridAxes.of(Grid(xmin=west, xmax=west + 10, ymin=38, ymax=43, xres=cell, yres=cell))
+    grid = Grid(xmin=west, xmax=west + 10, ymin=38, ymax=43, xres=cell, yres=cell)
+    return GridAxes.of(grid, warn=False)
 
 
 def by_the_book(table: pd.DataFrame) -> pd.DataFrame:
@@ -75,6 +76,26 @@ def test_slow_particles_are_left_alone():
     columns = ParticleColumns.prepare(straight_paths(speed=0.02))
     assert densify(columns, grid_of(0.05)) is columns
     assert densify(columns, grid_of(0.01)) is not columns
+
+
+@pytest.mark.parametrize("n_minutes", [2, 3, 4, 5, 99])
+def test_counting_steps_decides_as_their_medians_do(n_minutes):
+    """For even and odd numbers of steps and particles, and cells around the typical step."""
+    rng = np.random.default_rng(n_minutes)
+    answers = set()
+    for n_particles in (1, 2, 3, 6, 7):
+        table = straight_paths(n_particles, n_minutes)
+        walk = rng.normal(0, 0.02, (n_particles, n_minutes)).cumsum(axis=1)
+        table["long"] = walk.ravel()
+        columns = ParticleColumns.prepare(table)
+        dx, dy = typical_step(columns, grid_of(1.0))
+        steps = table.groupby("indx")["long"].diff().abs().dropna().to_numpy()
+        for cell in [dx, np.nextafter(dx, 0), *rng.choice(steps, 4), *rng.uniform(0.5, 1.5, 4) * dx]:
+            axes = grid_of(float(cell))
+            is_faster = dx > cell or dy > cell
+            answers.add(is_faster)
+            assert outruns_cells(columns, axes, columns.lon, columns.lat) == is_faster
+    assert answers == {True, False}
 
 
 def test_each_window_keeps_its_total():

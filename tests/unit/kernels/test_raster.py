@@ -64,8 +64,12 @@ def test_stamping_strips_equals_stamping_cell_by_cell(is_cyclic):
     frame = (-far, -far), (far, far), (-50 * size[0], -50 * size[1]), size, (50, 50)
     hours = 1, 0.0, np.zeros(2)
     folds = False, False
+    extent = 0.0, nx * size[0], 0.0, ny * size[1]
     out = np.zeros((n_layers, ny, nx))
-    stamp_ages(0, 4, offsets, layer * 60.0, x, y, foot, sigma, frame, hours, 0, is_cyclic, folds, out)
+    counts, times = np.zeros(4, dtype=np.int64), np.array([np.inf, -np.inf])
+    rows = layer * 60.0, x, y, foot
+    marks = is_cyclic, folds, out, counts, times
+    stamp_ages(0, 4, offsets, *rows, sigma, frame, extent, hours, 0, *marks)
 
     expected = np.zeros_like(out)
     for row in range(n):
@@ -83,3 +87,9 @@ def test_stamping_strips_equals_stamping_cell_by_cell(is_cyclic):
             if 0 <= column < nx and 0 <= j < ny:
                 expected[layer[row], j, column] += w * foot[row]
     np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-15)
+    inside = (cells[0] >= 0) & (cells[0] < nx) & (cells[1] >= 0) & (cells[1] < ny)
+    reach_x, reach_y = ((3 * sigma[k, age] / size[k]).astype(int) for k in (0, 1))
+    near_x = (cells[0] >= -reach_x) & (cells[0] < nx + reach_x) | is_cyclic
+    near = near_x & (cells[1] >= -reach_y) & (cells[1] < ny + reach_y)
+    assert counts.tolist() == [near.sum(), inside.sum(), n, inside.sum()]
+    assert times.tolist() == [0.0, 120.0]

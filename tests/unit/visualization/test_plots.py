@@ -24,9 +24,9 @@ from matplotlib.text import Text
 from stilt.accessors import PLOTS, plots_of
 from stilt.errors import ConfigError, FootprintError, MissingExtraError, MissingObjectError
 from stilt.footprint import Footprint
+from stilt.footprint.arrays import data_array
 from stilt.footprint.axes import GridAxes
 from stilt.footprint.empties import EmptyReason
-from stilt.footprint.product import data_array
 from stilt.receptors import ColumnReceptor, MultiPointReceptor, PointReceptor
 from stilt.spatial import Grid
 from stilt.trajectory import Trajectories
