@@ -181,9 +181,10 @@ def pbl_from_richardson(u, v, theta, density, z, ustar, tstar, zeta, ks):
         du = u[k] - u[0]
         dv = v[k] - v[0]
         warm = theta[0] + excess
-        ri = _G * (theta[k] - theta[0] - excess) * dz / (warm * max(_TINY, du * du + dv * dv))
+        # the order of these operations is that of hycs_std: small differences of large numbers
+        ri = _G * (theta[k] - warm) * dz / warm / max(_TINY, du * du + dv * dv)
         if ri != ri_old:
-            depth = z[k - 1] + (z[k] - z[k - 1]) * (_CRITICAL_RICHARDSON - ri_old) / (ri - ri_old)
+            depth = z[k - 1] + (_CRITICAL_RICHARDSON - ri_old) * ((z[k] - z[k - 1]) / (ri - ri_old))
         if ri >= _CRITICAL_RICHARDSON:
             break
         ri_old = ri

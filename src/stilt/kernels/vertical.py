@@ -230,10 +230,13 @@ def remap_column(
         logp = math.log(p)
         if flag == PRESSURE_LEVELS:
             z = profile[5, level] - terrain
+            thickness = z - z_bottom
         elif flag == TERRAIN_LEVELS:
             z = heights[level] * (_ONE - terrain / _TERRAIN_TOP)
+            thickness = z - z_bottom
         else:
-            z = z_bottom + (logp_bottom - logp) * _R * _HALF * (tv_bottom + tv) / _G
+            thickness = (logp_bottom - logp) * _R * _HALF * (tv_bottom + tv) / _G
+            z = z_bottom + thickness
         u, v = profile[1, level], profile[2, level]
         w = profile[3, level]
         if math.isnan(w):
@@ -249,7 +252,7 @@ def remap_column(
             z_k = (_ONE - level_sigma[k]) * depth
             if z_k > z:
                 break
-            fraction = (z_k - z_bottom) / (z - z_bottom)
+            fraction = (z_k - z_bottom) / thickness
             out[T_, k] = (t - t_bottom) * fraction + t_bottom
             out[U_, k] = (u - u_bottom) * fraction + u_bottom
             out[V_, k] = (v - v_bottom) * fraction + v_bottom

@@ -2,10 +2,10 @@
 Grid coordinates as ``hycs_std`` rounds them: for following a seeded run of it, row by row.
 
 The program computes conformal coordinates partly in single precision, so its
-particles start up to a metre from where a careful calculation puts them. What
-rounds where was found by giving it terrain that is a plane, so that the terrain
-height it prints is the coordinate it uses: ours agree to the last bit for nine
-releases in ten, and to one or two bits for the others.
+particles start up to a metre from where a careful calculation puts them. Which
+operation rounds was found by giving it terrain that is a plane, so that the
+terrain height it prints is the coordinate it uses: ours agree to the last bit
+(``design/2026-11-22-exact-twin.md``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,48 @@ from stilt.meteorology.projection import HorizontalGrid
 
 F = np.float32
 D = np.float64
+
+_RADIAN = D(F(np.pi / 180.0))
+_SMALL_ANGLE, _SMALL_EXPONENT = F(0.01), 0.001
+
+
+def _single(value: np.ndarray) -> np.ndarray:
+    """Round to single precision and go on in double."""
+    return np.asarray(value, dtype=F).astype(D)
+
+
+def _wrapped(value: np.ndarray) -> np.ndarray:
+    """Bring single-precision degrees into (-180, 180], by way of an angle counted from -180."""
+    turned = np.fmod(np.asarray(value, dtype=F) + F(180.0), F(360.0))
+    return np.where(turned <= 0, turned + F(180.0), turned - F(180.0)).astype(F)
+
+
+def _mercator(latitude: np.ndarray) -> np.ndarray:
+    s = np.sin(np.asarray(latitude, dtype=F).astype(D) * _RADIAN)
+    return np.asarray(0.5 * np.log((1.0 + s) / (1.0 - s)))
+
+
+def _arc(angle: np.ndarray, delta: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return sin(angle) / gamma and (1 - cos(angle)) / gamma^2, single; series for small angles."""
+    square = (angle * angle).astype(F)
+    one = F(1.0)
+
+    def series(*terms: float) -> np.ndarray:
+        total = np.ones_like(square)
+        for term in reversed(terms):
+            total = one - F(1.0 / term) * square * total
+        return total
+
+    small_sine = _single(delta * series(6.0, 20.0, 42.0))
+    small_versine = _single(delta * delta * 0.5 * series(12.0, 30.0, 56.0))
+    if abs(gamma) < 1e-12:
+        return small_sine, small_versine
+    # single-precision sine and cosine are the rounded double ones
+    wide = angle.astype(D)
+    sine = _single(_single(np.sin(wide)) / gamma)
+    versine = _single((one - np.cos(wide).astype(F)).astype(D) / gamma / gamma)
+    small = np.abs(angle) < _SMALL_ANGLE
+    return np.where(small, small_sine, sine), np.where(small, small_versine, versine)
 
 
 def program_coordinates(
@@ -35,38 +77,27 @@ def program_coordinates(
     if grid.is_latlon:
         x, y = grid.to_xy(lon, lat)
         return np.asarray(x, dtype=F), np.asarray(y, dtype=F)
-    radian = np.pi / 180.0
-    ref_lat, ref_lon = F(grid.ref_lat), F(grid.ref_lon)
-    gamma = D(F(np.sin(D(F(grid.tangent_lat)) * radian)))
-
-    def single(value: np.ndarray) -> np.ndarray:
-        return np.asarray(value, dtype=F).astype(D)
-
-    def mercator(latitude: np.ndarray) -> np.ndarray:
-        s = np.sin(np.asarray(latitude, dtype=F).astype(D) * radian)
-        return 0.5 * np.log((1.0 + s) / (1.0 - s))
+    gamma = D(F(np.sin(D(F(_RADIAN) * F(grid.tangent_lat)))))
+    ref_lon = _wrapped(np.asarray(grid.ref_lon))
 
     def plane(longitude: np.ndarray, latitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        longitude = np.asarray(longitude, dtype=F)
-        longitude = np.where(longitude < 0, longitude + F(360.0), longitude).astype(F)
-        turn = (longitude - ref_lon).astype(F)
-        turn = np.where(turn > 180, turn - F(360.0), np.where(turn < -180, turn + F(360.0), turn)).astype(F)
-        delta = turn.astype(D) * radian
-        m = mercator(latitude)
-        if abs(gamma) < 1e-4:
-            return delta.astype(F), m.astype(F)
-        angle = single(gamma * delta)
-        sine = single(single(np.sin(angle)) / gamma)
-        versine = single(single(single(1.0 - single(np.cos(angle))) / gamma) / gamma)
-        rho = single((1.0 - np.exp(-gamma * m)) / gamma)
+        turn = _wrapped(np.asarray(longitude, dtype=F) - ref_lon)
+        delta = turn.astype(D) * _RADIAN
+        sine, versine = _arc((gamma * delta).astype(F), delta, gamma)
+        m = _mercator(latitude)
+        exponent = gamma * m
+        small = m * (1.0 - 0.5 * exponent * (1.0 - exponent / 3.0 * (1.0 - 0.25 * exponent)))
+        rho = small
+        if gamma:
+            rho = np.where(np.abs(exponent) < _SMALL_EXPONENT, small, (1.0 - np.exp(-exponent)) / gamma)
+        rho = _single(rho)
         shrink = 1.0 - gamma * rho
         return (shrink * sine).astype(F), (rho + shrink * gamma * versine).astype(F)
 
-    m0 = mercator(np.array(ref_lat))
+    m0 = _mercator(np.array(grid.ref_lat))
     size = F(F(grid.size) / F(2.0 * np.exp(gamma * m0) / (np.exp(m0) + np.exp(-m0))))
     per_cell = F(F(EARTH_RADIUS_KM) / size)
-    shift = (float(grid.ref_lon) - float(ref_lon) + 180.0) % 360.0 - 180.0
-    orientation = radian * (D(F(grid.orientation)) - gamma * shift)
+    orientation = _RADIAN * D(F(grid.orientation))
     cosine, sine = F(np.cos(orientation)), F(-np.sin(orientation))
 
     def cells(xi: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,5 +108,5 @@ def program_coordinates(
 
     sync_x, sync_y = cells(*plane(np.array(grid.sync_lon), np.array(grid.sync_lat)))
     x0, y0 = F(grid.sync_x) - sync_x, F(grid.sync_y) - sync_y
-    x, y = cells(*plane(lon, lat))
+    x, y = cells(*plane(np.asarray(lon), np.asarray(lat)))
     return (x0 + x).astype(F), (y0 + y).astype(F)
