@@ -235,10 +235,10 @@ def disperse(
     w = sigma_w * ratio
     low = list_sigma(level_sigma, m, extra, layer)
     high = list_sigma(level_sigma, m, extra, layer + 1)
-    # a whole sub-step of a layer always has the same length, memory and noise
-    whole = tlfrac * tl / _60
+    # a whole sub-step of a layer always has the same length, memory and rest
+    whole = tlfrac * (tl / _60)
     whole_memory = math.exp(-_60 * whole / tl)
-    whole_noise = math.sqrt(_ONE - whole_memory * whole_memory) * sigma_w
+    whole_rest = math.sqrt(_ONE - whole_memory * whole_memory)
 
     minutes = _ZERO
     influence = _ZERO
@@ -251,11 +251,11 @@ def disperse(
         if whole < step:
             step = whole
             memory = whole_memory
-            noise = whole_noise
+            rest = whole_rest
         else:
             memory = math.exp(-_60 * step / tl)
-            noise = math.sqrt(_ONE - memory * memory) * sigma_w
-        w = memory * w + noise * rng.normal(kind, state, spare)
+            rest = math.sqrt(_ONE - memory * memory)
+        w = memory * w + rest * (sigma_w * rng.normal(kind, state, spare))
         speed = abs(w)
         upward = w > _ZERO
         if upward:
@@ -265,7 +265,7 @@ def disperse(
         else:
             distance = abs(sigma - low) * depth / _60
         if distance >= step * speed:
-            sigma = sigma - w * _60 * step / depth
+            sigma = sigma - w / depth * step * _60
         elif not upward and layer == 1:
             step = distance / speed
             w = -w
@@ -291,9 +291,9 @@ def disperse(
                 tl = profile.turbulence[N(original) * _TWO + N(1)]
                 low = list_sigma(level_sigma, m, extra, layer)
                 high = list_sigma(level_sigma, m, extra, layer + 1)
-                whole = tlfrac * tl / _60
+                whole = tlfrac * (tl / _60)
                 whole_memory = math.exp(-_60 * whole / tl)
-                whole_noise = math.sqrt(_ONE - whole_memory * whole_memory) * sigma_w
+                whole_rest = math.sqrt(_ONE - whole_memory * whole_memory)
             else:
                 w = -w
         fill_mean(a, b, place, original, profile, stamp)
