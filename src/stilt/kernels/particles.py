@@ -161,34 +161,56 @@ class Clock(NamedTuple):
 
 
 @kernel(allocates=False, forceinline=False)
-def correlated_profile(kind, state, spare, levels, depth, length, out):
-    """Fill ``out`` with standard normal deviates correlated over ``length`` [m] in height."""
-    for k in range(levels.sigma.size):
-        draw = rng.normal(kind, state, spare)
-        if k == 0:
-            out[k] = draw
-        else:
-            a = math.exp(-depth * (levels.sigma[k - 1] - levels.sigma[k]) / length)
-            out[k] = a * out[k - 1] + math.sqrt(_ONE - a * a) * draw
+def correlated_profiles(kind, state, spare, levels, depth, length, out):
+    """
+    Fill pairs (u, v) of profiles with standard normal deviates correlated over a length in height.
 
-
-@kernel(allocates=False)
-def release(kind, state, spare, physics, levels, depth, ensemble, p):
-    """Draw what a particle carries from its release: vertical velocity and, if asked, errors."""
-    rng.start_draws(kind, state, p, rng.RELEASE_STEP)
-    ensemble.w_ratio[p] = rng.normal(kind, state, spare)
-    if physics.has_wind_error:
-        correlated_profile(kind, state, spare, levels, depth[p], physics.zcoruverr, ensemble.wind_error[p, 0])
-        correlated_profile(kind, state, spare, levels, depth[p], physics.zcoruverr, ensemble.wind_error[p, 1])
-    if physics.has_zi_error:
-        ensemble.zi_error[p] = physics.sigzierr * rng.normal(kind, state, spare)
+    Parameters
+    ----------
+    kind, state, spare
+        Stream of random numbers.
+    levels : Levels
+        Internal levels.
+    depth, length : float32
+        Depth of the coordinate and the correlation length [m].
+    out : ndarray of float32, shape (2 * n_pairs, n_levels)
+        Filled.
+    """
+    n_pairs = out.shape[0] // 2
+    for row in range(2 * n_pairs):
+        out[row, 0] = rng.normal(kind, state, spare)
+    for k in range(1, levels.sigma.size):
+        a = math.exp(-depth * (levels.sigma[k - 1] - levels.sigma[k]) / length)
+        rest = math.sqrt(_ONE - a * a)
+        # in the program's stream: u of every pair, then v of every pair; pair by pair at the first level
+        for component in range(2):
+            for pair in range(n_pairs):
+                row = 2 * pair + component
+                out[row, k] = a * out[row, k - 1] + rest * rng.normal(kind, state, spare)
 
 
 @kernel
 def release_all(kind, state, spare, physics, levels, depth, ensemble):
-    """Draw the release of every particle, in order."""
-    for p in range(ensemble.x.size):
-        release(kind, state, spare, physics, levels, depth, ensemble, p)
+    """
+    Draw what particles carry from their release: vertical velocity and, if asked, errors.
+
+    The one stream of ``hycs_std`` gives the vertical velocities of all particles first, then their wind
+    errors, then their PBL-height errors.
+    """
+    n = ensemble.x.size
+    for p in range(n):
+        rng.start_draws(kind, state, p, rng.RELEASE_STEP)
+        ensemble.w_ratio[p] = rng.normal(kind, state, spare)
+    if physics.has_wind_error:
+        for p in range(n):
+            rng.start_draws(kind, state, p, rng.WIND_ERROR_STEP)
+            correlated_profiles(
+                kind, state, spare, levels, depth[p], physics.zcoruverr, ensemble.wind_error[p]
+            )
+    if physics.has_zi_error:
+        for p in range(n):
+            rng.start_draws(kind, state, p, rng.ZI_ERROR_STEP)
+            ensemble.zi_error[p] = physics.sigzierr * rng.normal(kind, state, spare)
 
 
 @kernel(allocates=False, forceinline=False)
@@ -202,8 +224,8 @@ def perturb_winds(
         fill_mean(a, b, end_place, k, work.end, stamp)
     in_time = math.exp(-_ONE / physics.tluverr)
     in_space = math.exp(-km / physics.horcoruverr)
-    for i in range(4):
-        correlated_profile(kind, state, spare, levels, depth, physics.zcoruverr, work.fresh[i])
+    fresh = work.fresh
+    correlated_profiles(kind, state, spare, levels, depth, physics.zcoruverr, fresh)
     time_rest = math.sqrt(_ONE - in_time * in_time)
     space_rest = math.sqrt(_ONE - in_space * in_space)
     for c in range(2):
@@ -212,10 +234,19 @@ def perturb_winds(
         for k in range(n):
             error = physics.siguverr * errors[c, k]
             work.start.mean[k * layout.MEAN_VARIABLES + at] += error * cells
-            error = in_time * error + time_rest * physics.siguverr * work.fresh[c, k]
-            error = in_space * error + space_rest * physics.siguverr * work.fresh[2 + c, k]
+            error = in_time * error + time_rest * physics.siguverr * fresh[c, k]
+            error = in_space * error + space_rest * physics.siguverr * fresh[2 + c, k]
             work.end.mean[k * layout.MEAN_VARIABLES + at] += error * cells
             errors[c, k] = error / physics.siguverr
+
+
+@kernel(allocates=False)
+def next_zi_error(kind, state, spare, physics, km, error):
+    """Carry the PBL-height error [percent] on by one step over a distance [km]."""
+    for memory in (math.exp(-_ONE / physics.tlzierr), math.exp(-km / physics.horcorzierr)):
+        rest = math.sqrt(_ONE - memory * memory) * physics.sigzierr
+        error = memory * error + rest * rng.normal(kind, state, spare)
+    return error
 
 
 @kernel(allocates=False)
@@ -299,6 +330,8 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
                 kind, state, spare, a, b, start_place, end_place, levels, physics, work, stamp, depth,
                 gx, gy, km, ens.wind_error[p],
             )  # fmt: skip
+        if physics.has_zi_error:
+            ens.zi_error[p] = next_zi_error(kind, state, spare, physics, km, ens.zi_error[p])
         index = max(_ONE, index_mean)
         low = min(int(index), n - 1)
         at = N((low - 1) * layout.PER_LEVEL + layout.VARIANCE_H)
@@ -333,15 +366,7 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
         ens.layer[p] = layer
         ens.top_level[p] = m
         if physics.has_zi_error:
-            error = ens.zi_error[p]
-            memory = math.exp(-_ONE / physics.tlzierr)
-            rest = math.sqrt(_ONE - memory * memory) * physics.sigzierr
-            error = memory * error + rest * rng.normal(kind, state, spare)
-            memory = math.exp(-km / physics.horcorzierr)
-            rest = math.sqrt(_ONE - memory * memory) * physics.sigzierr
-            error = memory * error + rest * rng.normal(kind, state, spare)
-            ens.zi_error[p] = error
-            influence = influence * max(_ZERO, (F(100.0) + error) / F(100.0))
+            influence = influence * max(_ZERO, (F(100.0) + ens.zi_error[p]) / F(100.0))
     else:
         x, y, sigma = xm, ym, sigma_m
 

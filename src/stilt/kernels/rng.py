@@ -35,8 +35,8 @@ _WORD, _BLOCK, _PARTICLE, _STEP, _KEY0, _KEY1 = 4, 5, 6, 7, 8, 9
 _CURRENT, _LAST, _HAS_SPARE, _TABLE = 10, 11, 12, 13
 _TABLE_SIZE = 32
 
-RELEASE_STEP = 0xFFFFFFFF
-"""Step number under which a particle's draws at release are counted."""
+RELEASE_STEP, WIND_ERROR_STEP, ZI_ERROR_STEP = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
+"""Step numbers under which a particle's draws at release are counted: its velocity and its errors."""
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
