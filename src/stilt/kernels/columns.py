@@ -122,6 +122,7 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, out):
                     density[kd - 1],
                     u[kd - 1],
                     v_[kd - 1],
+                    density[ks - 1],
                 )
             else:
                 ustar, tstar = stability.surface_scales_from_profile(u, v_, theta, z, kd, ks, roughness)

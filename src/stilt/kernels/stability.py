@@ -32,7 +32,7 @@ PBL_FROM_FILE, PBL_FROM_THETA, PBL_FROM_TKE, PBL_FROM_RICHARDSON = 0, 1, 2, 3
 
 
 @kernel
-def surface_scales_from_flux(momentum, heat, m1, m2, h1, density, wind_u, wind_v):
+def surface_scales_from_flux(momentum, heat, m1, m2, h1, density, wind_u, wind_v, surface_density):
     """
     Turn the file's surface fluxes into friction velocity and friction temperature.
 
@@ -46,6 +46,8 @@ def surface_scales_from_flux(momentum, heat, m1, m2, h1, density, wind_u, wind_v
         SHTF, positive upward [W m-2]; or TSTR [K].
     density, wind_u, wind_v : float32
         At the reference level [kg m-3], [m s-1].
+    surface_density : float32
+        At the top of the surface layer [kg m-3].
 
     Returns
     -------
@@ -66,7 +68,7 @@ def surface_scales_from_flux(momentum, heat, m1, m2, h1, density, wind_u, wind_v
         return ustar, math.copysign(max(_TINY, abs(h1)), h1)
     flux = max(F(-25.0), h1)
     # the sign of a zero flux is that of -0: a flux of exactly 0 W m-2, common at dusk, counts as heating
-    return ustar, math.copysign(max(_TINY, abs(flux / (density * _CP * ustar))), -flux)
+    return ustar, math.copysign(max(_TINY, abs(flux / (surface_density * _CP * ustar))), -flux)
 
 
 @kernel

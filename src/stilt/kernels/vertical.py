@@ -204,12 +204,16 @@ def remap_column(
         z_first = (_ONE - level_sigma[0]) * depth
         while first < n_data - 1 and profile[5, first] - terrain < z_first:
             first += 1
-        t1, u1, v1 = profile[0, first], profile[1, first], profile[2, first]
-    p1 = data_level_pressure(flag, heights[first], offset, p0, profile[6, first])
+    # what stands in for missing surface data is the file's first level, even one below ground
+    p1 = data_level_pressure(flag, heights[0], offset, p0, profile[6, 0])
 
     t0 = surface_temperature
     has_surface_temperature = not math.isnan(t0)
     if not has_surface_temperature:
+        # sigma levels by the header's number, even where the file has the pressure itself
+        if flag == SIGMA_LEVELS:
+            # by the header's number, also where the file has the pressure itself
+            p1 = heights[0] * (p0 - offset) + offset
         t0 = t1 * (p1 / p0) ** (-_KAPPA)
 
     # moisture at the ground is that of the file's first level, even where that lies below ground
@@ -243,7 +247,7 @@ def remap_column(
             w = _ZERO
         if level == first and not has_surface_wind:
             z_first = (_ONE - level_sigma[0]) * depth
-            if z_first < z:
+            if first == 0 and z_first < z:
                 ratio = math.log(z_first / roughness) / math.log(z / roughness)
                 u_bottom, v_bottom = u1 * ratio, v1 * ratio
             else:
