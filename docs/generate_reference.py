@@ -159,7 +159,11 @@ def cli_page() -> str:
         "| 3 | interrupted; what was finished is kept, the same command continues |",
     ]
     lines += ["", "## stilt", "", *_options(group)]
+    commands: list[tuple[str, Any]] = []
     for name, sub in group.commands.items():
+        below = getattr(sub, "commands", None)
+        commands += [(f"{name} {each}", one) for each, one in below.items()] if below else [(name, sub)]
+    for name, sub in commands:
         arguments = " ".join(
             (_metavar(parameter) if parameter.required else f"[{_metavar(parameter)}]")
             for parameter in sub.params

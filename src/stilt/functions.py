@@ -32,7 +32,8 @@ def run_trajectories(receptor: Receptor, met: Met, **settings: Any) -> Trajector
     receptor : Receptor
         Where and when.
     met : MetConfig, mapping or paths
-        Meteorology: a section, a mapping like one (``directory``, ``file_format``), or ARL files.
+        Meteorology: a section, a mapping like one (``directory``, ``file_format``), a folder that holds
+        one meteorology, or ARL files.
     **settings
         ``engine`` and any run, transport or error key of the configuration, such as
         ``n_hours=-24, numpar=200, seed=1``. With error keys the perturbed ensemble is returned.
@@ -95,8 +96,6 @@ def _met(met: Met) -> MetConfig | tuple[Path, ...]:
     if isinstance(met, (str, os.PathLike)):
         path = Path(met)
         if path.is_dir():
-            raise ConfigError(
-                f"{path} is a folder; give {{'directory': ..., 'file_format': ...}} or the files themselves."
-            )
+            return MetConfig(directory=path).resolved(Path.cwd())
         return (path,)
     return tuple(Path(path) for path in met)

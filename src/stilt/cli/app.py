@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stilt.cli.entry import EXIT_FAILED, set_debug
+from stilt.cli.met import met_app
 
 if TYPE_CHECKING:
     from stilt.execution.handle import JobHandle
@@ -22,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(met_app)
 
 _PROJECT_HELP = "Project folder with config.yaml and receptors.csv."
 Project = Annotated[str, typer.Argument(metavar="PROJECT", help=_PROJECT_HELP)]

@@ -169,7 +169,7 @@ def status(summary: Summary, *, failures: bool = False) -> None:
     elif summary.counts.failed:
         print("\n--failures lists what failed and why")
     if summary.cache is not None and summary.cache[1]:
-        print(f"\nprepared meteorology: {_size(summary.cache[1])} in {summary.cache[0]}")
+        print(f"\nprepared meteorology: {size(summary.cache[1])} in {summary.cache[0]}")
 
 
 def counts(each: StatusCounts) -> None:
@@ -270,10 +270,11 @@ def _cache(model: Model) -> tuple[str, int]:
     return str(folder), total
 
 
-def _size(count: int) -> str:
-    size = float(count)
+def size(count: int) -> str:
+    """Write a number of bytes for people."""
+    number = float(count)
     for unit in ("B", "kB", "MB"):
-        if size < 1000.0:
-            return f"{size:.0f} {unit}"
-        size /= 1000.0
-    return f"{size:.1f} GB"
+        if number < 1000.0:
+            return f"{number:.0f} {unit}"
+        number /= 1000.0
+    return f"{number:.1f} GB"

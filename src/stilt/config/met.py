@@ -41,7 +41,7 @@ Folder = Annotated[Path, BeforeValidator(_to_path)]
 
 class MetConfig(Section):
     """
-    One meteorology: ``directory`` and ``file_format`` (archive mode), or ``source`` (download mode).
+    One meteorology: ``directory`` and mostly ``file_format`` (archive mode), or ``source`` (download mode).
 
     Examples
     --------
@@ -52,10 +52,11 @@ class MetConfig(Section):
     directory: Folder | None = Field(
         default=None, description="Folder of ARL files, searched recursively [path]; archive mode."
     )
-    file_format: str | None = Field(
+    file_format: str | tuple[str, ...] | None = Field(
         default=None,
         description="Begin of the file names as a strftime pattern of their time [UTC]: %Y%m%d_%H matches "
-        "20190530_06-11_hrrr.",
+        "20190530_06-11_hrrr; or a list of patterns, earlier ones first where files overlap. None takes "
+        "every ARL file of the folder, which then must hold one meteorology.",
     )
     file_tres: str | None = Field(
         default=None,
@@ -88,10 +89,12 @@ class MetConfig(Section):
 
     @field_validator("file_format")
     @classmethod
-    def _is_a_pattern(cls, value: str | None) -> str | None:
-        if value is not None and (not value.strip() or "/" in value or "\\" in value):
-            raise ValueError(f"'{value}' is no begin of a file name; give a pattern such as %Y%m%d_%H")
-        return value
+    def _is_a_pattern(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        texts = (value,) if isinstance(value, str) else value or ()
+        for text in texts:
+            if not text.strip() or "/" in text or "\\" in text:
+                raise ValueError(f"'{text}' is no begin of a file name; give a pattern such as %Y%m%d_%H")
+        return None if value is not None and not texts else value
 
     @field_validator("source")
     @classmethod
@@ -104,12 +107,10 @@ class MetConfig(Section):
     def _one_mode(self) -> Self:
         if self.directory is None and self.source is None:
             raise ValueError(
-                "no meteorology: give directory and file_format for files you have, or source to download"
+                "no meteorology: give directory (and file_format) for files you have, or source to download"
             )
         if self.directory is not None and self.source is not None:
             raise ValueError(f"both directory and source '{self.source}' are given; keep one of them")
-        if self.directory is not None and self.file_format is None:
-            raise ValueError("directory needs file_format, the begin of the file names, such as %Y%m%d_%H")
         if self.source is not None:
             given = [name for name in ("file_format", "file_tres") if getattr(self, name) is not None]
             if given:

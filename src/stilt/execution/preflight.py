@@ -21,7 +21,6 @@ import numpy as np
 from stilt.errors import (
     ConfigError,
     MetError,
-    MetFormatError,
     ProjectError,
     StiltError,
     StoreError,
@@ -152,13 +151,12 @@ def check_engine(config: ModelConfig) -> None:
 def check_met_exists(name: str, met: MetConfig) -> None:
     """Raise when a meteorology has no files at all; their times are not looked at."""
     from stilt.meteorology.catalog import open_series
-    from stilt.meteorology.search import FilePattern, list_files
+    from stilt.meteorology.search import list_files, patterns_of
 
     if met.is_download or met.directory is None or met.subgrid_enable:
         open_series(met, name=name)  # says what is not available
         return
-    pattern = FilePattern(met.file_format) if met.file_format else None
-    if not list_files(met.directory, pattern, name).files:
+    if not list_files(met.directory, patterns_of(met.file_format), name).files:
         now = np.datetime64("2000-01-01T00", "s")
         open_series(met, name=name, start=now, end=now)
 
@@ -353,24 +351,18 @@ def _open_files(
     met: MetConfig, name: str, starts: np.ndarray, ends: np.ndarray
 ) -> tuple[list[ArlFile], list[str]]:
     """Open the files whose names lie near the span of all runs; headers only."""
-    from stilt.meteorology.arl.file import open_arl
-    from stilt.meteorology.search import FilePattern, list_files
+    from stilt.meteorology.catalog import folder_index
+    from stilt.meteorology.search import list_files, patterns_of
 
     assert met.directory is not None  # noqa: S101 - checked before, for the type checker
-    pattern = FilePattern(met.file_format) if met.file_format else None
     low: datetime = min(starts[0], ends[0]).item() - _MARGIN
     high: datetime = max(starts[-1], ends[-1]).item() + _MARGIN
-    files, faults = [], []
-    for file in list_files(met.directory, pattern, name).files:
-        if file.time is not None and not low <= file.time <= high:
-            continue
-        try:
-            files.append(open_arl(file.path))
-        except MetFormatError as error:
-            faults.append(str(error))
-        except OSError as error:
-            faults.append(str(error) if isinstance(error, StiltError) else f"{file.path}: {error.strerror}")
-    return files, faults
+    directory = Path(met.directory)
+    listed = list_files(directory, patterns_of(met.file_format), name).files
+    near = [file.path for file in listed if file.time is None or low <= file.time <= high]
+    described = folder_index(directory).describe(near)
+    faults = described.faults + (described.others if met.file_format else [])
+    return described.files, [str(fault) for fault in faults]
 
 
 def _covered(times: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -5,12 +5,14 @@ The names of files narrow the search, the times in their index records decide. A
 over [start, end] gets the analyses from the last at or before its earlier end to the
 first at or after its later end, which must follow each other at one interval.
 
-Where two files hold the same time, the one with the shorter forecast is taken, then
-the one whose name comes first. All files of a series must share grid and levels.
+Where two files hold the same time, the one with the shorter forecast is taken, then the
+one of the earlier pattern, then the one whose name comes first. All files of a series must
+share grid and levels; without a ``file_format`` all ARL files of the directory must.
 
-A listing of a directory and the headers of files are remembered in the process, since
-thousands of receptors ask for the same ones; before anything is reported missing the
-directory is listed again.
+A listing of a directory is remembered in the process and the index records of its files
+also between processes (:mod:`~stilt.meteorology.folder_index`), since thousands of
+receptors ask for the same ones; before anything is reported missing the directory is
+listed again.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,9 +35,12 @@ from stilt.errors import (
     MetNotFoundError,
     UnsupportedSettingError,
 )
-from stilt.meteorology.arl.file import ArlFile, open_arl
-from stilt.meteorology.search import FilePattern, Listing, NamedFile, list_files
-from stilt.meteorology.series import MetFileInfo, MetSeries
+from stilt.meteorology.arl.file import open_arl
+from stilt.meteorology.folder_index import Described, FolderIndex
+from stilt.meteorology.projection import HorizontalGrid
+from stilt.meteorology.search import FilePattern, Listing, NamedFile, list_files, patterns_of
+from stilt.meteorology.series import MetFile, MetFileInfo, MetSeries
+from stilt.meteorology.vertical import VerticalLevels
 
 if TYPE_CHECKING:
     from stilt.config import MetConfig
@@ -45,16 +50,25 @@ __all__ = ["MetFileInfo", "MetSeries", "forget_listings", "open_series"]
 _NEAR = timedelta(hours=6)
 """How far from the span the times in names may be to be looked at first."""
 _MINUTE = np.timedelta64(1, "m")
-_listings: dict[tuple[str, str | None], Listing] = {}
+_listings: dict[tuple[str, tuple[str, ...]], Listing] = {}
+_indexes: dict[str, FolderIndex] = {}
 _lock = threading.Lock()
 
-Source = tuple[ArlFile, int]
+Source = tuple[MetFile, int]
 
 
 def forget_listings() -> None:
-    """Forget which files directories held."""
+    """Forget which files directories held, and what was in them."""
     with _lock:
         _listings.clear()
+        _indexes.clear()
+
+
+def folder_index(directory: Path) -> FolderIndex:
+    """Return what is remembered of a directory's files, one object for the whole process."""
+    key = str(directory.absolute())
+    with _lock:
+        return _indexes.setdefault(key, FolderIndex(key))
 
 
 def open_series(
@@ -117,41 +131,35 @@ def open_series(
 
 def _from_directory(met: MetConfig, need: _Need) -> MetSeries:
     assert met.directory is not None  # noqa: S101 - checked by the caller, for the type checker
-    directory = Path(met.directory).expanduser()
-    pattern = FilePattern(met.file_format) if met.file_format else None
-    key = (str(directory.absolute()), met.file_format or None)
+    directory = Path(met.directory).expanduser().absolute()
+    patterns = patterns_of(met.file_format)
+    key = (str(directory), tuple(pattern.text for pattern in patterns))
     with _lock:
         listing = _listings.get(key)
     if listing is not None:
         try:
-            return _search(listing, directory, pattern, met, need)
+            return _search(listing, directory, patterns, met, need)
         except MetError:
             pass  # the directory may have changed since it was listed
-    listing = list_files(directory, pattern, need.name)
+    listing = list_files(directory, patterns, need.name)
     with _lock:
         _listings[key] = listing
-    return _search(listing, directory, pattern, met, need)
+    return _search(listing, directory, patterns, met, need)
 
 
 def _search(
-    listing: Listing, directory: Path, pattern: FilePattern | None, met: MetConfig, need: _Need
+    listing: Listing, directory: Path, patterns: tuple[FilePattern, ...], met: MetConfig, need: _Need
 ) -> MetSeries:
     """Read headers of files whose names lie near the span, then further away, until it is covered."""
-    if not listing.files:
-        if listing.n_seen == 0:
-            raise MetNotFoundError(
-                f"met '{need.name}': directory {directory} holds no files. "
-                "Put the meteorology there or correct `directory`."
-            )
-        wanted = f"'{met.file_format}'"
-        if pattern is not None and need.end is not None:
-            wanted += f" (such as '{pattern.example(need.later())}')"
-        raise MetNotFoundError(
-            f"met '{need.name}': none of the {listing.n_seen} files under {directory} begins with {wanted}; "
-            f"one is called '{listing.other}'. Correct `file_format`."
-        )
+    refuse_nothing(listing, directory, patterns, need.name, need.when())
+    index = folder_index(directory)
+    if not patterns:
+        described = index.describe(file.path for file in listing.files)
+        refuse_mixture(described, directory, need.name)
+        return need.select(described.files, fault=described.faults[:1])
     undated = [file for file in listing.files if file.time is None]
     dated = [file for file in listing.files if file.time is not None]
+    ranks = {file.path: file.rank for file in listing.files}
     margin: timedelta | None = max(met.file_interval or _NEAR, _NEAR)
     tried = -1
     nearest_fault: MetFormatError | None = None
@@ -160,17 +168,69 @@ def _search(
         if len(near) == len(listing.files):
             margin = None
         if len(near) > tried:
-            opened, faults = _open_all(near, skip_others=pattern is None)
+            described = index.describe(file.path for file in near)
+            faults = described.faults + described.others
             if tried < 0 and faults:
                 nearest_fault = faults[0]
             tried = len(near)
             try:
-                return need.select(opened)
+                return need.select(described.files, ranks)
             except (MetCoverageError, MetIntervalError) as error:
                 if margin is None:
                     # a damaged file around the span explains what is missing; one far away does not
                     raise (nearest_fault or error) from None
         margin = None if margin is None or margin > timedelta(days=64) else 4 * margin
+
+
+def refuse_nothing(
+    listing: Listing,
+    directory: Path,
+    patterns: Sequence[FilePattern],
+    name: str,
+    when: np.datetime64 | None = None,
+) -> None:
+    """Raise `MetNotFoundError` when a directory holds no file that matches."""
+    if listing.files:
+        return
+    if listing.n_seen == 0:
+        raise MetNotFoundError(
+            f"met '{name}': directory {directory} holds no files. "
+            "Put the meteorology there or correct `directory`."
+        )
+    wanted = " or ".join(f"'{pattern.text}'" for pattern in patterns)
+    if when is not None:
+        wanted += f" (such as '{patterns[0].example(when)}')"
+    raise MetNotFoundError(
+        f"met '{name}': none of the {listing.n_seen} files under {directory} begins with {wanted}; "
+        f"one is called '{listing.other}'. Correct `file_format`."
+    )
+
+
+def refuse_mixture(described: Described, directory: Path, name: str) -> None:
+    """Raise when the ARL files of a directory without a ``file_format`` are not one meteorology."""
+    if not described.files:
+        if described.faults:
+            raise described.faults[0]
+        raise MetNotFoundError(
+            f"met '{name}': none of the files under {directory} is an ARL file. Correct `directory`."
+        )
+    kinds = Counter(kind_of(file) for file in described.files)
+    if len(kinds) > 1:
+        examples = {kind_of(file): file.name for file in reversed(described.files)}
+        listed = "; ".join(
+            f"{count} of model {kind[0].strip()} on {kind[1].nx} x {kind[1].ny} points and "
+            f"{kind[2].n_upper} levels, such as {examples[kind]}"
+            for kind, count in kinds.most_common(3)
+        )
+        raise MetFormatError(
+            f"met '{name}': {directory} holds {len(kinds)} kinds of meteorology ({listed}). "
+            "Give a `file_format` that picks one."
+        )
+
+
+def kind_of(file: MetFile) -> tuple[str, HorizontalGrid, VerticalLevels]:
+    """Return what all files of one meteorology share: model, grid and levels."""
+    return file.model_id, file.grid, file.levels
 
 
 def _near(files: list[NamedFile], need: _Need, margin: timedelta | None) -> list[NamedFile]:
@@ -179,26 +239,6 @@ def _near(files: list[NamedFile], need: _Need, margin: timedelta | None) -> list
     first = need.earlier().astype("datetime64[s]").item() - margin
     last = need.later().astype("datetime64[s]").item() + margin
     return [file for file in files if file.time is not None and first <= file.time <= last]
-
-
-def _open_all(files: Iterable[NamedFile], *, skip_others: bool) -> tuple[list[ArlFile], list[MetFormatError]]:
-    """
-    Open the files, and collect what is wrong with those that are damaged.
-
-    A damaged file matters only to the runs that need it. Without a pattern, files that
-    are not ARL at all are left out.
-    """
-    opened, faults = [], []
-    for file in files:
-        if skip_others:
-            with Path(file.path).open("rb") as stream:
-                if stream.read(18)[14:] != b"INDX":
-                    continue
-        try:
-            opened.append(open_arl(file.path))
-        except MetFormatError as error:
-            faults.append(error)
-    return opened, faults
 
 
 class _Need:
@@ -223,11 +263,41 @@ class _Need:
             return "all times"
         return f"{show(self.earlier())} to {show(self.later())} UTC for {self.who}"
 
-    def select(self, files: list[ArlFile]) -> MetSeries:
-        """Choose the analyses that bracket the span."""
+    def when(self) -> np.datetime64 | None:
+        """Return the later end, None without a span."""
+        return None if self.end is None else self.later()
+
+    def select(
+        self,
+        files: Sequence[MetFile],
+        ranks: Mapping[str, int] | None = None,
+        fault: Sequence[MetFormatError] = (),
+    ) -> MetSeries:
+        """
+        Choose the analyses that bracket the span.
+
+        Parameters
+        ----------
+        files : sequence of MetFile
+            What there is.
+        ranks : mapping, optional
+            Which pattern found a path; lower ones go first.
+        fault : sequence of MetFormatError
+            What to raise instead when times are missing: the damage that explains it.
+        """
+        try:
+            return self._select(files, ranks or {})
+        except (MetCoverageError, MetIntervalError):
+            if fault:
+                raise fault[0] from None
+            raise
+
+    def _select(self, files: Sequence[MetFile], ranks: Mapping[str, int]) -> MetSeries:
         by_time: dict[np.datetime64, Source] = {}
-        unique = {(file.path, file.size, file.mtime_ns): file for file in files}
-        for file in sorted(unique.values(), key=lambda file: (file.name, str(file.path))):
+        unique = {file.path: file for file in files}
+        for file in sorted(
+            unique.values(), key=lambda file: (ranks.get(str(file.path), 0), file.name, str(file.path))
+        ):
             for period, time in enumerate(file.times):
                 held = by_time.get(time)
                 if held is None or file.forecast_hours[period] < held[0].forecast_hours[held[1]]:
@@ -302,7 +372,7 @@ class _Need:
     def _check_same_grid(self, sources: tuple[Source, ...]) -> None:
         first = sources[0][0]
         for file, _ in sources:
-            if file.layout is first.layout:
+            if file.grid is first.grid and file.levels is first.levels:
                 continue
             for what, one, other in (
                 ("grids", first.grid, file.grid),

@@ -4,8 +4,12 @@ Finding meteorology files by the time in their names.
 A ``file_format`` such as ``%Y%m%d_%H`` matches a file whose name *begins with* a
 formatted time, anywhere below the directory; a pattern with slashes
 (``%Y/%m/hrrr_%d``) matches that many folders as well, and ``*`` and ``?`` stand for
-any characters. The time in a name only says where to look first: what a file covers
-is read from its index records.
+any characters. Several patterns may be given. The time in a name only says where to look
+first: what a file covers is read from its index records.
+
+A file that is reached in several ways counts once: links to files and folders are
+followed and resolved, and of several names that of the first pattern, then the first in
+order is kept.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from __future__ import annotations
 import calendar
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -141,6 +145,8 @@ class NamedFile:
 
     path: str
     time: datetime | None
+    rank: int = 0
+    """Which of the patterns it matches, 0 the first."""
 
 
 @dataclass(frozen=True)
@@ -152,46 +158,78 @@ class Listing:
     other: str
 
 
-def _walk(directory: str) -> Iterator[tuple[str, str]]:
-    """Yield (relative path, path) of files below a directory, names ascending, following links once."""
+def _walk(directory: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (relative path, path, real path) of files below a directory, following links once."""
     seen: set[str] = set()
-    for root, folders, names in os.walk(directory, followlinks=True):
-        real = os.path.realpath(root)
+    folders = [("", directory)]
+    while folders:
+        prefix, folder = folders.pop()
+        real = os.path.realpath(folder)
         if real in seen:
-            folders.clear()
             continue
         seen.add(real)
-        folders.sort()
-        for name in sorted(names):
-            if name.startswith(".") or name.endswith(_NOT_DATA):
-                continue
-            path = Path(root, name)
-            yield path.relative_to(directory).as_posix(), str(path)
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            continue
+        below = []
+        for entry in found:
+            relative = f"{prefix}{entry.name}"
+            if entry.is_dir():
+                below.append((f"{relative}/", entry.path))
+            elif not entry.name.startswith(".") and not entry.name.endswith(_NOT_DATA):
+                # without links, asking the disk for each of many thousand names is not needed
+                is_link = entry.is_symlink()
+                yield (
+                    relative,
+                    entry.path,
+                    os.path.realpath(entry.path) if is_link else f"{real}/{entry.name}",
+                )
+        folders += reversed(below)
 
 
-def list_files(directory: Path, pattern: FilePattern | None, name: str) -> Listing:
+def patterns_of(file_format: str | Sequence[str] | None) -> tuple[FilePattern, ...]:
+    """Read the ``file_format`` of a configuration: none, one pattern or several."""
+    texts = [file_format] if isinstance(file_format, str) else file_format or []
+    return tuple(FilePattern(text) for text in texts)
+
+
+def list_files(directory: Path, patterns: Sequence[FilePattern], name: str) -> Listing:
     """
     List the files below a directory whose names match, in the order of their names.
 
-    A file reached twice through links counts once, under the first name.
+    Parameters
+    ----------
+    directory : Path
+        Where to look, also in the folders below.
+    patterns : sequence of FilePattern
+        A file belongs to the first pattern it matches; without patterns every file does.
+    name : str
+        Name of the meteorology, for messages.
     """
     if not directory.is_dir():
         what = "is not a directory" if directory.exists() else "does not exist"
         raise MetNotFoundError(
             f"met '{name}': directory {directory} {what}. Correct `directory` in the configuration."
         )
-    files: list[NamedFile] = []
-    seen: set[str] = set()
+    found: list[tuple[NamedFile, str]] = []
     n_seen, other = 0, ""
-    for relative, path in _walk(str(directory)):
+    for relative, path, real in _walk(str(directory)):
         n_seen += 1
-        matches, time = (True, None) if pattern is None else pattern.time_of(relative)
-        if not matches:
-            other = other or relative
+        if not patterns:
+            found.append((NamedFile(path, None), real))
             continue
-        real = os.path.realpath(path)
-        if real not in seen:
-            seen.add(real)
-            files.append(NamedFile(path, time))
-    files.sort(key=lambda file: (Path(file.path).name, file.path))
+        for rank, pattern in enumerate(patterns):
+            matches, time = pattern.time_of(relative)
+            if matches:
+                found.append((NamedFile(path, time, rank), real))
+                break
+        else:
+            other = other or relative
+    found.sort(key=lambda item: (item[0].rank, os.path.basename(item[0].path), item[0].path))
+    once: dict[str, NamedFile] = {}
+    for file, real in found:
+        once.setdefault(real, file)
+    files = sorted(once.values(), key=lambda file: (os.path.basename(file.path), file.path))
     return Listing(tuple(files), n_seen, other)

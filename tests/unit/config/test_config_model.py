@@ -192,8 +192,8 @@ def test_a_section_with_nothing_in_it_is_absent(text):
         ("mets: {HRRR: {source: hrrr}}", "met name 'HRRR' cannot be used"),
         ("mets: {1: {source: hrrr}}", "mets: name 1 is not text; put it in quotes"),
         ("mets: {hrrr: met}", r"mets.hrrr: should hold keys with values \(got 'met'\)"),
-        ("mets: {hrrr: {}}", "mets.hrrr: no meteorology: give directory and file_format"),
-        ("mets: {hrrr: {directory: met}}", "mets.hrrr: directory needs file_format"),
+        ("mets: {hrrr: {}}", r"mets.hrrr: no meteorology: give directory \(and file_format\)"),
+        ("mets: {h: {directory: m, file_format: ['%Y', '']}}", "mets.h.file_format: '' is no begin"),
         ("mets: {hrrr: {directory: '', file_format: '%Y'}}", "mets.hrrr.directory: an empty path"),
         (
             "mets: {h: {directory: m, file_format: a/%Y}}",

@@ -2,34 +2,40 @@
 One ARL file, described by its index records.
 
 Opening a file reads its index records only and keeps no handle: a project may point
-at thousands of files. Fields are read by :mod:`stilt.meteorology.series`.
+at thousands of files. Fields are read by :mod:`stilt.meteorology.arl.reader`.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stilt.errors import MetFormatError, MetNotFoundError
-from stilt.kernels import arl as kernels
 from stilt.meteorology.arl.index import (
     HEADER_BYTES,
     LABEL_BYTES,
     IndexHeader,
     RecordLabel,
+    RecordLayout,
     checksum,
     parse_header,
     parse_label,
     parse_layout,
 )
+from stilt.meteorology.arl.reader import decode
+from stilt.meteorology.frame import Box, MetFrame
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.meteorology.vertical import VerticalLevels
+
+_ARRIVING = 300.0
+"""A file that was changed this recently may still be on its way [s]."""
 
 
 class ArlFile:
@@ -70,6 +76,22 @@ class ArlFile:
             raise MetNotFoundError(
                 f"meteorology file {self.path} cannot be opened: {error.strerror}."
             ) from error
+
+    @classmethod
+    def known(
+        cls,
+        path: str | os.PathLike[str],
+        size: int,
+        mtime_ns: int,
+        layout: RecordLayout,
+        times: NDArray[np.datetime64],
+        forecast_hours: tuple[int, ...],
+    ) -> Self:
+        """Describe a file from what was read from it before, without opening it."""
+        file = cls.__new__(cls)
+        file.path, file.size, file.mtime_ns = Path(path), size, mtime_ns
+        file.layout, file.times, file.forecast_hours = layout, times, forecast_hours
+        return file
 
     def __repr__(self) -> str:
         return f"ArlFile({str(self.path)!r}, {self.times[0]} to {self.times[-1]})"
@@ -112,7 +134,7 @@ class ArlFile:
         n_times, rest = divmod(self.size, self.layout.period_bytes)
         times, hours = [], []
         for period in range(n_times):
-            header = self._header_at(stream, period)
+            header = head if period == 0 else self._header_at(stream, period)
             if header.structure != head.structure:
                 raise MetFormatError(
                     f"{self.path}: the grid or the records change at {header.time} UTC, which this format "
@@ -157,13 +179,20 @@ class ArlFile:
 
     def _raise_truncated(self, stream: BinaryIO, n_times: int, rest: int) -> None:
         whole = self.layout.period_bytes
+        age = time.time() - self.mtime_ns / 1e9
+        remedy = "Get the file again."
+        if -_ARRIVING < age < _ARRIVING:
+            remedy = (
+                f"It was written to {max(age, 0.0):.0f} s ago and may still be arriving: wait until it is "
+                "complete, or get it again."
+            )
         if rest >= LABEL_BYTES + HEADER_BYTES:
             when = f"at {self._header_at(stream, n_times).time} UTC"
         else:
             when = f"after {self.times[-1]} UTC"
         raise MetFormatError(
             f"{self.path} is truncated: time {n_times + 1} in the file ({when}) has {rest} of {whole} bytes, "
-            f"{whole - rest} are missing. Get the file again."
+            f"{whole - rest} are missing. {remedy}"
         )
 
     def record_offset(self, period: int, level: int, variable: str) -> int | None:
@@ -204,6 +233,17 @@ class ArlFile:
                 at += 8
                 offset += self.layout.record_bytes
 
+    def identity(self, period: int) -> str:
+        """Name the stored bytes of one time: path, size, time of change and place in the file."""
+        offset = period * self.layout.period_bytes
+        return f"{os.path.realpath(self.path)}|{self.size}|{self.mtime_ns}|{offset}"
+
+    def decode(
+        self, period: int, box: Box, surface_names: tuple[str, ...], upper_names: tuple[str, ...]
+    ) -> MetFrame:
+        """Unpack fields of one time over a box of cells (see `MetSeries.decode`)."""
+        return decode(self, period, box, surface_names, upper_names)
+
     def verify(self) -> None:
         """
         Read the whole file and check every label and checksum.
@@ -225,36 +265,6 @@ class ArlFile:
                             f"{self.path}: {name} of level {level} at {self.times[period]} UTC has "
                             f"checksum {found}, the index says {expected}; the file is damaged. Get it again."
                         )
-
-
-def unpack_record(
-    raw: NDArray[np.uint8],
-    label: RecordLabel,
-    nx: int,
-    box: tuple[int, int, int, int],
-    out: NDArray[np.float32],
-) -> None:
-    """
-    Unpack a box of one record.
-
-    Parameters
-    ----------
-    raw : ndarray of uint8
-        The record's bytes after its label, at least up to the end of the box's last row.
-    label : RecordLabel
-        The record's label; a field marked as missing gives NaN.
-    nx : int
-        Points per row.
-    box : tuple of int
-        x0, x1, y0, y1, zero-based, ends not included.
-    out : ndarray of float32, shape (y1 - y0, x1 - x0)
-        Receives the values in the field's unit.
-    """
-    if label.is_missing:
-        out[...] = np.nan
-        return
-    x0, x1, y0, y1 = box
-    kernels.unpack_box(raw, nx, x0, x1, y0, y1, label.exponent, label.precision, label.first_value, out)
 
 
 @functools.lru_cache(maxsize=65536)

@@ -30,8 +30,10 @@ level 1, and so on, in the order the index lists them; every period has the same
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +44,10 @@ from stilt.meteorology.vertical import VerticalLevels
 LABEL_BYTES = 50
 HEADER_BYTES = 108
 _THOUSANDS = 64
+
+
+class NotArlError(MetFormatError):
+    """A file that does not begin like an ARL file."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,14 @@ class RecordLayout:
     def record_bytes(self) -> int:
         """Length of one record."""
         return LABEL_BYTES + self.grid.nx * self.grid.ny
+
+    def to_plain(self) -> list[object]:
+        """Write the layout in words JSON knows; `make_layout` reads them."""
+        grid, levels = self.grid, self.levels
+        return [
+            self.model_id, [*grid.numbers, levels.offset], [grid.nx, grid.ny], levels.flag,
+            list(levels.heights), [list(names) for names in self.variables], self.text_length,
+        ]  # fmt: skip
 
     @property
     def index_records(self) -> int:
@@ -201,7 +215,8 @@ def parse_header(raw: bytes, name: str | PurePath, offset: int = 0) -> IndexHead
     if len(raw) < LABEL_BYTES + HEADER_BYTES or raw[14:18] != b"INDX":
         at = "start" if offset == 0 else f"byte {offset}"
         remedy = "It is not an ARL file" if offset == 0 else "The file is damaged"
-        raise MetFormatError(
+        kind = NotArlError if offset == 0 and raw[14:18] != b"INDX" else MetFormatError
+        raise kind(
             f"{name}: no index record at {at} (found {bytes(raw[:18])!r}). {remedy}; remove or replace it."
         )
     label, text = raw[:LABEL_BYTES], raw[LABEL_BYTES:]
@@ -273,6 +288,15 @@ def parse_layout(header: IndexHeader, text: bytes, name: str | PurePath) -> Reco
         tuple(variables),
         header.text_length,
     )
+
+
+def make_layout(plain: Sequence[Any]) -> RecordLayout:
+    """Read what `RecordLayout.to_plain` wrote."""
+    model_id, numbers, (nx, ny), flag, heights, variables, text_length = plain
+    return _layout(
+        model_id, tuple(numbers), (nx, ny), flag, tuple(heights),
+        tuple(tuple(names) for names in variables), text_length,
+    )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=256)

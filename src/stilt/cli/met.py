@@ -1,0 +1,159 @@
+"""``stilt met``: looking at meteorology and cutting it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stilt.cli.entry import EXIT_FAILED, set_debug
+
+if TYPE_CHECKING:
+    from stilt.meteorology.inventory import Inventory
+
+met_app = typer.Typer(
+    name="met",
+    help="Look at meteorology, cut it, convert it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+_LISTED = 6
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show tracebacks.", callback=set_debug, show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
+
+
+@met_app.command("ls")
+def ls(
+    where: Annotated[
+        str, typer.Argument(metavar="DIR", help="Folder of meteorology, or a project with config.yaml.")
+    ] = ".",
+    file_format: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="PATTERN", help="Begin of the file names, such as %Y%m%d_%H."),
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """List the meteorology of a folder, or of a project: grids, times, gaps, damage."""
+    from stilt.cli import show
+    from stilt.errors import ProjectError
+    from stilt.meteorology.inventory import inventory
+
+    folder = Path(where)
+    found: dict[str, Inventory] = {}
+    if file_format is None and (folder / "config.yaml").is_file():
+        from stilt.config import ModelConfig
+
+        for name, met in ModelConfig.from_yaml(folder / "config.yaml").mets.items():
+            met = met.resolved(folder)
+            if met.directory is not None:
+                found[name] = inventory(met.directory, met.file_format, name=name)
+        if not found:
+            raise ProjectError(f"{folder}/config.yaml names no folder of meteorology; give one.")
+    else:
+        found[folder.name or "met"] = inventory(folder, file_format or None, name=folder.name or "met")
+    if as_json:
+        show.as_json({name: each.to_dict() for name, each in found.items()})
+    else:
+        for name, each in found.items():
+            _print_inventory(name, each)
+    return EXIT_FAILED if any(each.faults for each in found.values()) else 0
+
+
+def _print_inventory(name: str, found: Inventory) -> None:
+    from stilt.cli.show import size
+
+    print(f"{name}: {found.directory}")
+    for kind in found.kinds:
+        print(f"  model {kind.model}, {kind.grid}, {kind.levels}")
+        files = (
+            f"1 file ({size(kind.bytes)}),"
+            if kind.n_files == 1
+            else f"{kind.n_files} files ({size(kind.bytes)}), such as"
+        )
+        print(f"    {files} {kind.example}")
+        print(
+            f"    {kind.n_times} times, {kind.first} to {kind.last} UTC"
+            + (f" every {kind.interval_minutes} min" if kind.interval_minutes else "")
+        )
+        print(f"    particles may be at {kind.box}")
+        for before, after in kind.gaps[:_LISTED]:
+            print(f"    gap: {before} is followed by {after}")
+        if kind.n_gaps > _LISTED:
+            print(f"    and {kind.n_gaps - _LISTED} more gaps")
+        if kind.duplicates:
+            print(
+                f"    {kind.duplicates} times are in more than one file: the shorter forecast is used, "
+                "then the first in order"
+            )
+    if found.links:
+        print(f"  {found.links} names are links to files counted already")
+    if found.others:
+        print(f"  {found.others} other files")
+    for fault in found.faults[:_LISTED]:
+        print(f"  damaged: {fault}")
+    if len(found.faults) > _LISTED:
+        print(f"  and {len(found.faults) - _LISTED} more damaged files (--json lists them)")
+
+
+@met_app.command("info")
+def info(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Meteorology files.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read everything and check the sums.", show_default=False)
+    ] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what meteorology files hold: grid, levels, variables, times."""
+    from stilt.cli import show
+    from stilt.meteorology.arl.file import open_arl
+    from stilt.meteorology.inventory import file_facts
+
+    facts = []
+    for path in files:
+        file = open_arl(path)
+        if verify:
+            file.verify()
+        facts.append({**file_facts(file), **({"verified": True} if verify else {})})
+    if as_json:
+        show.as_json(facts[0] if len(facts) == 1 else facts)
+        return
+    for each in facts:
+        _print_facts(each)
+
+
+def _print_facts(facts: Mapping[str, Any]) -> None:
+    from stilt.cli.show import size
+
+    grid, levels, variables = facts["grid"], facts["levels"], facts["variables"]
+    print(f"{facts['path']} ({size(facts['size'])})" + (", verified" if facts.get("verified") else ""))
+    print(f"  model      {facts['model']}")
+    print(f"  grid       {grid['description']}")
+    print(f"             corners {_corner(grid['south_west'])} and {_corner(grid['north_east'])}")
+    print(f"             particles may be at {grid['particles_may_be_at']}")
+    heights = " ".join(f"{height:g}" for height in levels["heights"][1:])
+    print(f"  levels     {levels['count']} {levels['kind']}: {heights}")
+    print(f"  surface    {' '.join(variables['surface'])}")
+    print(f"  above      {' '.join(variables['upper'])}")
+    every = {tuple(names) for names in variables["by_level"][1:]}
+    if len(every) > 1:
+        print("             (not every level has all of them; --json lists them)")
+    times: Sequence[str] = facts["times"]
+    hours = facts["forecast_hours"]
+    steps = ", ".join(str(step) for step in facts["interval_minutes"])
+    print(
+        f"  times      {len(times)}: {times[0]} to {times[-1]} UTC" + (f" every {steps} min" if steps else "")
+    )
+    if any(hours):
+        print(f"  forecast   hours {min(hours)} to {max(hours)}")
+
+
+def _corner(position: Sequence[float]) -> str:
+    return f"{position[0]:g} E {position[1]:g} N"

@@ -1,0 +1,154 @@
+"""Reading fields of one time out of an ARL file: labels and checksums are looked at on the way."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stilt.errors import MetFormatError, MetNotFoundError
+from stilt.kernels import arl as kernels
+from stilt.meteorology.arl.index import LABEL_BYTES, RecordLabel, checksum, parse_label
+from stilt.meteorology.frame import Box, MetFrame
+
+if TYPE_CHECKING:
+    from stilt.meteorology.arl.file import ArlFile
+
+RESIDUALS = {"WWND": "DIFW"}
+"""Fields that come with a record of what packing lost of them, added when both are there."""
+
+_WITHOUT_CHECKSUMS: set[os.PathLike[str]] = set()
+"""Files already warned about."""
+
+
+def decode(
+    file: ArlFile, period: int, box: Box, surface_names: tuple[str, ...], upper_names: tuple[str, ...]
+) -> MetFrame:
+    """Unpack fields of one time over a box of cells (see `MetSeries.decode`)."""
+    n_upper = file.levels.n_upper
+    surface = {name: np.full(box.shape, np.nan, dtype=np.float32) for name in surface_names}
+    upper = {name: np.full((n_upper, *box.shape), np.nan, dtype=np.float32) for name in upper_names}
+    targets = [(0, name, field) for name, field in surface.items()]
+    targets += [(level + 1, name, field[level]) for name, field in upper.items() for level in range(n_upper)]
+    wanted: list[tuple[int, int, str, NDArray[np.float32], bool]] = []
+    for level, name, field in targets:
+        offset = file.record_offset(period, level, name)
+        if offset is None:
+            continue
+        wanted.append((offset, level, name, field, False))
+        residual = RESIDUALS.get(name)
+        if residual is not None:
+            offset = file.record_offset(period, level, residual)
+            if offset is not None:
+                wanted.append((offset, level, residual, field, True))
+    # in the order of the file; a residual is added only after its field has been read
+    wanted.sort(key=lambda item: (item[4], item[0]))
+    _Reader(file, period, box).read(wanted)
+    return MetFrame(file.times[period], box, surface, upper, file.forecast_hours[period])
+
+
+class _Reader:
+    """Reads the records of one period with one open file and one buffer."""
+
+    def __init__(self, file: ArlFile, period: int, box: Box) -> None:
+        self.file, self.period, self.box = file, period, box
+        # the whole record, although the box may end sooner: its checksum covers all of it
+        self.buffer = np.empty(file.layout.record_bytes, dtype=np.uint8)
+
+    def read(self, wanted: list[tuple[int, int, str, NDArray[np.float32], bool]]) -> None:
+        file = self.file
+        try:
+            stream = file.path.open("rb", buffering=0)
+        except OSError as error:
+            raise MetNotFoundError(
+                f"meteorology file {file.path} cannot be opened any more: {error.strerror}."
+            ) from error
+        with stream:
+            stat = os.fstat(stream.fileno())
+            if (stat.st_size, stat.st_mtime_ns) != (file.size, file.mtime_ns):
+                raise MetFormatError(
+                    f"{file.path} has changed while it was in use ({file.size} bytes before, "
+                    f"{stat.st_size} now). Wait until it is complete and run again."
+                )
+            expected = {offset: total for _, _, offset, total in self.file.records_of(self.period)}
+            damaged: list[tuple[int, str, int, int]] = []
+            residual = np.empty(self.box.shape, dtype=np.float32)
+            for offset, level, name, field, is_residual in wanted:
+                self._record(stream, offset)
+                label = parse_label(self.buffer[:LABEL_BYTES].tobytes(), file.path, offset)
+                file.check_label(label, self.period, level, name, offset)
+                found = checksum(self.buffer[LABEL_BYTES:])
+                if found != expected[offset] and expected[offset] != 0:
+                    damaged.append((level, name, found, expected[offset]))
+                target = residual if is_residual else field
+                unpack_record(self.buffer[LABEL_BYTES:], label, file.grid.nx, self.box, target)
+                if is_residual and not label.is_missing:
+                    field += residual
+        if damaged:
+            self._judge(damaged, len(wanted))
+
+    def _judge(self, damaged: list[tuple[int, str, int, int]], read: int) -> None:
+        """Refuse a damaged file; where most sums differ the writer counts in another way: warn."""
+        file = self.file
+        if 2 * len(damaged) > read:
+            if file.path not in _WITHOUT_CHECKSUMS:
+                _WITHOUT_CHECKSUMS.add(file.path)
+                warnings.warn(
+                    f"{file.path}: the checksums in its index records are not those of the ARL format, so "
+                    "damage to this file cannot be noticed.",
+                    UserWarning,
+                    stacklevel=4,
+                )
+            return
+        level, name, found, wanted = damaged[0]
+        raise MetFormatError(
+            f"{file.path}: {name} of level {level} at {file.times[self.period]} UTC has checksum {found}, "
+            f"the index says {wanted} ({len(damaged)} of {read} records differ); the file is damaged. "
+            "Get it again."
+        )
+
+    def _record(self, stream: BinaryIO, offset: int) -> None:
+        stream.seek(offset)
+        view = memoryview(self.buffer)  # type: ignore[arg-type]
+        filled = 0
+        while filled < len(view):
+            count = stream.readinto(view[filled:])  # type: ignore[attr-defined]
+            if not count:
+                raise MetFormatError(
+                    f"{self.file.path} ends inside the record at byte {offset}; it was truncated "
+                    "while in use. Get it again."
+                )
+            filled += count
+
+
+def unpack_record(
+    raw: NDArray[np.uint8],
+    label: RecordLabel,
+    nx: int,
+    box: tuple[int, int, int, int],
+    out: NDArray[np.float32],
+) -> None:
+    """
+    Unpack a box of one record.
+
+    Parameters
+    ----------
+    raw : ndarray of uint8
+        The record's bytes after its label, at least up to the end of the box's last row.
+    label : RecordLabel
+        The record's label; a field marked as missing gives NaN.
+    nx : int
+        Points per row.
+    box : tuple of int
+        x0, x1, y0, y1, zero-based, ends not included.
+    out : ndarray of float32, shape (y1 - y0, x1 - x0)
+        Receives the values in the field's unit.
+    """
+    if label.is_missing:
+        out[...] = np.nan
+        return
+    x0, x1, y0, y1 = box
+    kernels.unpack_box(raw, nx, x0, x1, y0, y1, label.exponent, label.precision, label.first_value, out)
