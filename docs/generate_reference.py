@@ -65,12 +65,13 @@ SECTIONS: tuple[tuple[str, str, tuple[type[Section], ...]], ...] = (
     ),
     (
         "Execution",
-        "`execution` is one of these, chosen by `backend`. Only `local` runs in this version; the others are read and "
-        "checked, and refused when a run starts.",
+        "`execution` is one of these, chosen by `backend`. Packages can bring others (entry points "
+        "`stilt.backends`, see `stilt.execution.registry`).",
         (
             config.LocalExecution,
             config.SlurmExecution,
             config.KubernetesExecution,
+            config.Volume,
             config.DaskExecution,
         ),
     ),

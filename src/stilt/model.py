@@ -255,13 +255,16 @@ class Model:
         StiltError
             What makes the whole run impossible: settings, missing meteorology, stale outputs.
         """
-        from stilt.execution.entrypoints import check_backend, push_registered
+        from stilt.execution.entrypoints import submit_registered
         from stilt.execution.handle import JobHandle
         from stilt.execution.preflight import must_start
         from stilt.execution.progress import reporter_for
+        from stilt.execution.registry import get_backend
+        from stilt.execution.worker import WorkContext
 
-        execution = check_backend(self._execution(executor))
         config = self.config
+        execution = self._execution(executor)
+        get_backend(execution, WorkContext(self.store, config)).check()
         receptors = self.receptors
         if not receptors and not self.manifest.exists():
             raise ProjectError(
@@ -288,10 +291,8 @@ class Model:
             progress if not (progress is None or isinstance(progress, bool)) else reporter_for(progress)
         )
         if not pending:
-            return JobHandle(job_id="local-nothing-to-do", skipped=len(wanted))
-        handle = push_registered(
-            self, pending, n_cores=execution.n_workers, skip_existing=skip, reporter=reporter
-        )
+            return JobHandle(job_id="nothing-to-do", skipped=len(wanted))
+        handle = submit_registered(self, pending, execution, skip_existing=skip, reporter=reporter)
         handle.skipped = len(wanted) - len(pending)
         return handle
 

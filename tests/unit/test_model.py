@@ -227,18 +227,16 @@ def test_changed_settings_are_refused_until_refresh(folder):
     assert [result.made for result in renamed.run().results] == [("footprint:other",)] * 2
 
 
-@pytest.mark.parametrize("backend", ["slurm", "dask", "kubernetes"])
-def test_backends_of_later_versions_are_refused(folder, backend):
-    """Before anything is written."""
-    with pytest.raises(ConfigError, match="later version"):
-        stilt.Model(folder).run(executor=backend)
-    assert not (folder / ".stilt").exists()
-
-
 def test_executor_forms(folder):
     """A number of workers, a name, a mapping, a section."""
     model = stilt.Model(folder)
-    for executor in (1, "local", {"n_workers": 1}, stilt.config.LocalExecution(n_workers=1)):
+    for executor in (
+        1,
+        "local",
+        {"n_workers": 1},
+        {"n_workers": "auto"},
+        stilt.config.LocalExecution(n_workers=1),
+    ):
         assert model.run(executor=executor).exit_code == 0
     with pytest.raises(ConfigError):
         model.run(executor={"n_wokers": 2})

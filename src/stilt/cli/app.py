@@ -48,6 +48,11 @@ def _at_least_one(text: str | int) -> int:
     return int(text)
 
 
+def _workers(text: str | int) -> int | str:
+    """Read a number of workers, or ``auto``."""
+    return "auto" if str(text).strip().lower() == "auto" else _at_least_one(text)
+
+
 def command() -> Any:
     """Build the command line."""
     return typer.main.get_command(app)
@@ -122,7 +127,8 @@ def run(
         str | None, typer.Option("--backend", help="Where to run, instead of as configured.")
     ] = None,
     n_workers: Annotated[
-        int | None, typer.Option("--n-workers", metavar="N", parser=_at_least_one, help="Number of workers.")
+        str | None,
+        typer.Option("--n-workers", metavar="N", parser=_workers, help="Number of workers, or auto (local)."),
     ] = None,
     no_skip: Annotated[
         bool, typer.Option("--no-skip", help="Also make again what is complete.", show_default=False)

@@ -10,9 +10,8 @@ from __future__ import annotations
 from stilt.config.execution import (
     DaskExecution,
     ExecutionConfig,
-    KubernetesExecution,
     LocalExecution,
-    SlurmExecution,
+    PluginExecution,
 )
 from stilt.config.fingerprint import (
     default_setting,
@@ -22,9 +21,11 @@ from stilt.config.fingerprint import (
     transport_settings,
 )
 from stilt.config.footprint import FootprintConfig
+from stilt.config.kubernetes import KubernetesExecution, Volume
 from stilt.config.met import MetConfig
 from stilt.config.model import ModelConfig
 from stilt.config.runtime import RuntimeSettings
+from stilt.config.slurm import SlurmExecution
 from stilt.config.transforms import (
     FirstOrderLifetimeTransform,
     ImportedTransform,
@@ -58,7 +59,9 @@ __all__ = [
     "ExecutionConfig",
     "KubernetesExecution",
     "LocalExecution",
+    "PluginExecution",
     "SlurmExecution",
+    "Volume",
     # machine
     "RuntimeSettings",
     # fingerprints

@@ -3,108 +3,125 @@ How work reaches workers: one section per backend.
 
 The backend never changes a result. What each of them does with its keys is decided in
 ``stilt.execution``; here they are only read, so that a misspelt one is found on any machine.
+Backends of other packages join through the entry points ``stilt.backends``; their keys are
+checked by the section that their entry point brings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
+from stilt.config.kubernetes import KubernetesExecution
+from stilt.config.slurm import SlurmExecution
+from stilt.errors import ConfigError
 from stilt.sections import Int, Section
 from stilt.spelling import did_you_mean
 
+BACKENDS = ("local", "slurm", "kubernetes", "dask")
+"""Backends that come with stilt."""
 
-def _to_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+ENTRY_POINTS = "stilt.backends"
+"""Group under which other packages bring backends (see `stilt.execution.registry`)."""
 
 
-Text = Annotated[str, BeforeValidator(_to_text)]
-"""Text that may be written as a bare number, such as a memory size."""
+def _workers(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    try:
+        number = None if isinstance(value, bool) or value != int(value) else int(value)
+    except (TypeError, ValueError):
+        number = int(value) if isinstance(value, str) and value.strip().isdecimal() else None
+    if number is None:
+        raise PydanticCustomError("workers", "should be a whole number or 'auto'")
+    if number < 1:
+        raise PydanticCustomError("workers", "should be greater than or equal to 1")
+    return number
+
+
+Workers = Annotated[int | Literal["auto"], BeforeValidator(_workers)]
+"""A number of processes, or ``auto``."""
 
 
 class LocalExecution(Section):
     """Processes on this machine."""
 
     backend: Literal["local"] = Field(default="local", description="Where workers run [name].")
-    n_workers: Int = Field(
-        default=1, ge=1, description="Number of worker processes [1]; 1 runs in this process."
+    n_workers: Workers = Field(
+        default=1,
+        description="Number of worker processes [1]; 1 runs in this process; `auto`: one for each physical "
+        "core that may be used, fewer where memory is short.",
     )
-
-
-class SlurmExecution(Section):
-    """An array job on a Slurm cluster; keys may be written with ``-`` or ``_``."""
-
-    backend: Literal["slurm"] = Field(default="slurm", description="Where workers run [name].")
-    n_workers: Int = Field(default=1, ge=1, description="Number of array tasks [1].")
-    array_parallelism: Int | None = Field(default=None, ge=1, description="Most array tasks at once [1].")
-    cpus_per_task: Int = Field(default=1, ge=1, description="Processor cores of one array task [1].")
-    setup: tuple[str, ...] = Field(
-        default=(), description="Shell lines run before the worker, such as module load."
-    )
-    account: Text | None = Field(default=None, description="Account charged [name].")
-    partition: Text | None = Field(default=None, description="Partition [name].")
-    qos: Text | None = Field(default=None, description="Quality of service [name].")
-    time: Text | None = Field(default=None, description="Time limit [HH:MM:SS or minutes].")
-    mem: Text | None = Field(default=None, description="Memory of one array task [MB, or with unit].")
-    mem_per_cpu: Text | None = Field(default=None, description="Memory per core [MB, or with unit].")
-    constraint: Text | None = Field(default=None, description="Node features required [names].")
-    clusters: Text | None = Field(default=None, description="Clusters to submit to [names].")
-    reservation: Text | None = Field(default=None, description="Reservation [name].")
-    exclude: Text | None = Field(default=None, description="Nodes not to use [names].")
-    nodelist: Text | None = Field(default=None, description="Nodes to use [names].")
-    job_name: Text | None = Field(default=None, description="Name of the job [name].")
-    mail_type: Text | None = Field(default=None, description="When to send mail [events].")
-    mail_user: Text | None = Field(default=None, description="Whom to send mail [address].")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_hyphens(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping):
-            return values
-        return {
-            key.replace("-", "_") if isinstance(key, str) else key: value for key, value in values.items()
-        }
-
-    @classmethod
-    def _key_names(cls) -> frozenset[str]:
-        names = frozenset(cls.model_fields)
-        return names | {name.replace("_", "-") for name in names}
-
-
-class KubernetesExecution(Section):
-    """Pods on a Kubernetes cluster."""
-
-    backend: Literal["kubernetes"] = Field(default="kubernetes", description="Where workers run [name].")
-    n_workers: Int = Field(default=1, ge=1, description="Number of pods [1].")
-    mode: Literal["indexed", "pull"] = Field(
-        default="indexed", description="One chunk per pod of an Indexed Job, or workers on the queue [name]."
-    )
-    image: str | None = Field(default=None, description="Container image [reference].")
-    namespace: str = Field(default="default", description="Namespace [name].")
-    service_account: str | None = Field(default=None, description="Service account [name].")
-    cpu: Text | None = Field(default=None, description="Cores requested by one pod [cores or millicores].")
-    memory: Text | None = Field(
-        default=None, description="Memory requested by one pod [bytes, or with unit]."
-    )
-    env_from_secret: str | None = Field(
-        default=None, description="Secret whose keys become environment [name]."
-    )
-    node_selector: dict[str, str] = Field(default_factory=dict, description="Node labels required [labels].")
 
 
 class DaskExecution(Section):
-    """A Dask cluster that is already running, or one started on this machine."""
+    """A Dask cluster: a running one, one on this machine, or one that `dask_jobqueue` starts."""
 
     backend: Literal["dask"] = Field(default="dask", description="Where workers run [name].")
-    address: str | None = Field(default=None, description="Address of the scheduler [URL].")
-    scheduler_file: Path | None = Field(default=None, description="Scheduler file [path].")
+    address: str | None = Field(default=None, description="Address of a running scheduler [URL].")
+    scheduler_file: Path | None = Field(
+        default=None, description="Scheduler file of a running scheduler [path]."
+    )
+    cluster: Literal["local", "slurm", "pbs", "sge", "lsf", "oar", "htcondor", "moab"] | None = Field(
+        default=None,
+        description="Cluster to start for the run [name]: `local` on this machine, the others by "
+        "`dask_jobqueue`; default: `local` where neither address nor scheduler_file is given.",
+    )
+    cluster_options: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of the cluster's class, such as cores, memory and queue."
+    )
     n_workers: Int = Field(default=1, ge=1, description="Number of workers of a cluster started here [1].")
+    retries: Int = Field(
+        default=1, ge=0, description="How often a simulation whose worker was lost runs again [1]."
+    )
+
+    @model_validator(mode="after")
+    def _one_cluster(self) -> Self:
+        given = [name for name in ("address", "scheduler_file", "cluster") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} name different clusters; keep one of them")
+        if self.cluster_options and (self.address is not None or self.scheduler_file is not None):
+            raise ValueError("cluster_options belong to a cluster started here; remove them or the address")
+        return self
 
 
-BACKENDS = ("local", "slurm", "kubernetes", "dask")
+class PluginExecution(Section):
+    """A backend that another package brings; its keys are checked by that package."""
+
+    model_config = ConfigDict(extra="allow")
+
+    backend: str = Field(description="Name under which the package registered it [name].")
+    n_workers: Int = Field(default=1, ge=1, description="Number of workers [1].")
+
+    @model_validator(mode="after")
+    def _keys_of_the_plugin(self) -> Self:
+        self.section()
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys_only(cls, values: Any) -> Any:
+        return values  # the package's own section decides
+
+    def section(self) -> Section:
+        """Return the package's own section, filled in."""
+        plugin = plugin_entry_points()[self.backend].load()
+        values = self.model_dump(exclude_unset=True)
+        try:
+            filled: Section = plugin.section(**values)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return filled
+
+
+def plugin_entry_points() -> dict[str, EntryPoint]:
+    """Backends that other packages bring, by name; none of stilt's own can be replaced."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS) if point.name not in BACKENDS}
 
 
 def _default_backend(value: Any) -> Any:
@@ -112,14 +129,25 @@ def _default_backend(value: Any) -> Any:
         return value
     backend = value.get("backend", "local")
     if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}, {did_you_mean(str(backend), BACKENDS)}")
+        names = (*BACKENDS, *plugin_entry_points())
+        if backend not in names:
+            raise ValueError(f"unknown backend {backend!r}, {did_you_mean(str(backend), names)}")
     return {"backend": backend, **value}
+
+
+def _kind(value: Any) -> str:
+    backend = value.get("backend", "local") if isinstance(value, Mapping) else getattr(value, "backend", "")
+    return backend if backend in BACKENDS else "plugin"
 
 
 ExecutionConfig = Annotated[
     Annotated[
-        LocalExecution | SlurmExecution | KubernetesExecution | DaskExecution,
-        Discriminator("backend"),
+        Annotated[LocalExecution, Tag("local")]
+        | Annotated[SlurmExecution, Tag("slurm")]
+        | Annotated[KubernetesExecution, Tag("kubernetes")]
+        | Annotated[DaskExecution, Tag("dask")]
+        | Annotated[PluginExecution, Tag("plugin")],
+        Discriminator(_kind),
     ],
     BeforeValidator(_default_backend),
 ]

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from stilt.completion import complete_ids, expected_artifacts
-from stilt.errors import ConfigError, NoQueueError, ProjectError, StaleOutputsError
+from stilt.errors import NoQueueError, ProjectError, StaleOutputsError
 from stilt.execution.handle import JobHandle
 from stilt.execution.messages import no_queue_message
 from stilt.execution.progress import Reporter
-from stilt.execution.runner import run_locally
-from stilt.execution.tasks import Task, in_running_order, read_chunk, tasks_for
+from stilt.execution.registry import get_backend
+from stilt.execution.tasks import Task, TaskList, in_running_order, read_chunk
 from stilt.execution.worker import WorkContext
 from stilt.manifest import Manifest
 from stilt.outputs import load_published_config, publish_config, record_settings
 
 if TYPE_CHECKING:
-    from stilt.config import LocalExecution, ModelConfig
+    from stilt.config import ModelConfig
+    from stilt.sections import Section
     from stilt.storage import Store
 
 
@@ -46,29 +45,6 @@ class HasProject(Protocol):
     def compute_root(self) -> Path | None:
         """Where scratch folders go."""
         ...
-
-
-def check_backend(execution: Any) -> LocalExecution:
-    """
-    Refuse a backend that this version does not have.
-
-    Parameters
-    ----------
-    execution : ExecutionConfig
-        The section.
-
-    Raises
-    ------
-    ConfigError
-        Naming the backend.
-    """
-    if execution.backend != "local":
-        raise ConfigError(
-            f"execution backend '{execution.backend}' comes in a later version; use backend 'local', "
-            "or run chunks of work with `stilt push-worker` from your own job script."
-        )
-    local: LocalExecution = execution
-    return local
 
 
 def push_simulations(
@@ -108,18 +84,41 @@ def push_simulations(
         What makes all of them impossible.
     """
     _must_start(model.config, model.store, model.compute_root)
-    return push_registered(model, sim_ids, n_cores, skip_existing=skip_existing, reporter=reporter)
+    from stilt.config import LocalExecution
+
+    section = LocalExecution(n_workers=n_cores)
+    return submit_registered(model, sim_ids, section, skip_existing=skip_existing, reporter=reporter)
 
 
-def push_registered(
+def submit_registered(
     model: HasProject,
     sim_ids: Iterable[str],
-    n_cores: int,
+    section: Section,
     *,
     skip_existing: bool,
     reporter: Reporter | None,
 ) -> JobHandle:
-    """Do what `push_simulations` does, for callers that have looked whether a run can start."""
+    """
+    Hand registered simulations to a backend, under the settings of the model.
+
+    Parameters
+    ----------
+    model : Model
+        The project.
+    sim_ids : iterable of str
+        Which.
+    section : Section
+        The ``execution`` section.
+    skip_existing : bool
+        Make only what is missing.
+    reporter : Reporter, optional
+        Hears how it goes.
+
+    Returns
+    -------
+    JobHandle
+        The job; over already when its backend is not detached.
+    """
     table = model.manifest.load()
     wanted = in_running_order(list(dict.fromkeys(str(sim_id) for sim_id in sim_ids)))
     unknown = [sim_id for sim_id in wanted if sim_id not in table]
@@ -131,8 +130,8 @@ def push_registered(
     record_settings(model.store, model.config)
     publish_config(model.store, model.config)
     context = WorkContext(model.store, model.config, skip_existing, model.compute_root)
-    tasks = tasks_for(table, wanted, error_trajectory=context.params.is_error)
-    return _push(tasks, len(wanted), context, n_cores, reporter)
+    tasks = TaskList(table, wanted, error_trajectory=context.params.is_error)
+    return get_backend(section, context, reporter).submit(tasks)
 
 
 def push_chunk(
@@ -173,7 +172,7 @@ def push_chunk(
         config = published_config(store, work.settings)
         _must_start(config, store, compute_root)
         context = WorkContext(store, config, skip_existing, compute_root)
-        return _push(work.tasks, len(work.tasks), context, n_cores, reporter)
+        return _push(work.tasks, context, n_cores, reporter)
     config = published_config(store)
     _must_start(config, store, compute_root)
     context = WorkContext(store, config, skip_existing, compute_root)
@@ -187,8 +186,8 @@ def push_chunk(
                 complete_ids(store, sim_ids, expected_artifacts(names, error_trajectory=is_error))
             )
         wanted = [sim_id for sim_id in wanted if sim_id not in complete]
-    tasks = tasks_for(table, in_running_order(wanted), error_trajectory=is_error)
-    return _push(tasks, len(wanted), context, n_cores, reporter)
+    tasks = TaskList(table, in_running_order(wanted), error_trajectory=is_error)
+    return _push(tasks, context, n_cores, reporter)
 
 
 def published_config(store: Store, settings: str | None = None) -> ModelConfig:
@@ -238,26 +237,14 @@ def pull_simulations(model: HasProject, *, follow: bool = False, max_rows: int |
 
 
 def _push(
-    tasks: Iterable[Task],
-    total: int,
-    context: WorkContext,
-    n_cores: int,
-    reporter: Reporter | None,
+    tasks: Collection[Task], context: WorkContext, n_cores: int, reporter: Reporter | None
 ) -> JobHandle:
-    outcome = run_locally(tasks, total, context, n_workers=n_cores, reporter=reporter)
-    return JobHandle(
-        job_id=_job_id(),
-        results=outcome.results,
-        interrupted=outcome.interrupted,
-        stopped_because=outcome.stopped_because,
-    )
+    from stilt.config import LocalExecution
+
+    return get_backend(LocalExecution(n_workers=n_cores), context, reporter).submit(tasks)
 
 
 def _must_start(config: ModelConfig, store: Store, compute_root: Path | None) -> None:
     from stilt.execution.preflight import must_start
 
     must_start(config, store, compute_root=compute_root)
-
-
-def _job_id() -> str:
-    return f"local-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"

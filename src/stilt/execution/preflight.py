@@ -25,7 +25,8 @@ from stilt.errors import (
     StiltError,
     StoreError,
 )
-from stilt.execution.entrypoints import check_backend
+from stilt.execution.registry import get_backend
+from stilt.execution.worker import WorkContext
 from stilt.outputs import check_settings
 from stilt.receptors import Receptor
 from stilt.storage import Store
@@ -208,7 +209,7 @@ def examine(config: ModelConfig, receptors: Sequence[Receptor], store: Store) ->
     if not receptors:
         report.problems.append(Problem("no_receptors", "there are no receptors; list them in receptors.csv."))
     for kind, check in (
-        ("execution", lambda: check_backend(config.execution)),
+        ("execution", lambda: get_backend(config.execution, WorkContext(store, config)).check()),
         ("setting", lambda: check_engine(config)),
         ("receptor_setting", lambda: _check_releases(config, receptors)),
     ):

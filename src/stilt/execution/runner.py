@@ -1,4 +1,4 @@
-"""Drives a run on this machine: hands tasks to the local backend, reports, stops when asked."""
+"""Drives a run on this machine: hands tasks to worker processes, reports, stops when asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from stilt.errors import StaleOutputsError
-from stilt.execution.backends.local import run_inline, run_pool
+from stilt.execution.pool import run_inline, run_pool
 from stilt.execution.progress import Reporter, Silent
 from stilt.execution.results import SimulationResult
 from stilt.execution.stopping import StopFlag, heeding_signals
@@ -33,12 +33,18 @@ class RunOutcome:
         Whether it was asked to stop before the end.
     stopped_because : str
         Why it gave up by itself, such as a full disk; empty otherwise.
+    stop_signal : str
+        Name of the signal that interrupted it; empty when none did.
+    dropped : list of str
+        Simulations that had begun when it was interrupted.
     """
 
     total: int
     results: list[SimulationResult] = field(default_factory=list)
     interrupted: bool = False
     stopped_because: str = ""
+    stop_signal: str = ""
+    dropped: list[str] = field(default_factory=list)
 
     @property
     def n_failed(self) -> int:
@@ -106,6 +112,7 @@ def run_locally(
             with contextlib.closing(finished):
                 for _, result in finished:
                     if result.status == "interrupted":
+                        outcome.dropped.append(result.sim_id)
                         continue
                     for text in result.warnings:
                         if text not in said:
@@ -129,6 +136,7 @@ def run_locally(
     if any(TRAJECTORY in result.made for result in outcome.results):
         note_warm(context.config)
     is_short = len(outcome.results) < total
+    outcome.stop_signal = flag.signal
     outcome.interrupted = forced or (flag.is_raised() and is_short and not outcome.stopped_because)
     return outcome
 

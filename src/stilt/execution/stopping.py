@@ -39,6 +39,8 @@ class StopFlag:
         self._own = folder is None
         self._folder = folder
         self._raised = threading.Event()
+        self.signal = ""
+        """Name of the signal that raised it; empty when none did."""
 
     @property
     def path(self) -> Path:
@@ -92,8 +94,9 @@ class FlagWatcher:
 @contextlib.contextmanager
 def heeding_signals(flag: StopFlag, said: Callable[[str], None] | None = None) -> Iterator[None]:
     """
-    Let SIGINT and SIGTERM raise the flag; a second one raises KeyboardInterrupt.
+    Let SIGINT, SIGTERM and SIGUSR1 raise the flag; a second one raises KeyboardInterrupt.
 
+    SIGUSR1 is how a scheduler says that the time limit is near; it never insists.
     Outside the main thread, where Python handles no signals, nothing changes.
 
     Parameters
@@ -108,14 +111,21 @@ def heeding_signals(flag: StopFlag, said: Callable[[str], None] | None = None) -
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
         if flag.is_raised():
+            if name == "SIGUSR1":
+                return
             raise KeyboardInterrupt
+        flag.signal = name
         flag.raise_flag()
         if said is not None:
-            said(f"{signal.Signals(number).name}: stopping; what is finished is kept (once more to force).")
+            said(f"{name}: stopping; what is finished is kept (once more to force).")
 
     previous = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        number = getattr(signal, name, None)
+        if number is None:
+            continue
         with contextlib.suppress(ValueError, OSError):
             previous[number] = signal.signal(number, handle)
     try:

@@ -13,8 +13,9 @@ Chunk files are written once and never changed.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -159,38 +160,114 @@ def tasks_for(table: ManifestTable, sim_ids: Iterable[str], *, error_trajectory:
         yield Task(row.sim_id, row.met, row.receptor, wanted)
 
 
-def write_chunks(store: Store, job: str, tasks: Iterable[Task], settings: str, *, size: int) -> list[str]:
+class TaskList(Collection[Task]):
     """
-    Write the work of a job as chunk files.
+    Registered simulations as tasks, described when they are asked for: a million take little memory.
+
+    Parameters
+    ----------
+    table : ManifestTable
+        The manifest.
+    sim_ids : sequence of str
+        Which, in the order in which they are to run.
+    error_trajectory : bool
+        Whether wind- or PBL-error parameters are set.
+    """
+
+    def __init__(self, table: ManifestTable, sim_ids: Sequence[str], *, error_trajectory: bool) -> None:
+        self.sim_ids = sim_ids
+        self._table = table
+        self._error_trajectory = error_trajectory
+
+    def __len__(self) -> int:
+        return len(self.sim_ids)
+
+    def __iter__(self) -> Iterator[Task]:
+        return tasks_for(self._table, self.sim_ids, error_trajectory=self._error_trajectory)
+
+    def __contains__(self, task: object) -> bool:
+        return isinstance(task, Task) and task.sim_id in self.sim_ids
+
+
+def chunk_sizes(sim_ids: Sequence[str], n_chunks: int) -> list[int]:
+    """
+    Divide simulations into chunks of about one size whose bounds are, where possible, those of met windows.
+
+    Parameters
+    ----------
+    sim_ids : sequence of str
+        In running order.
+    n_chunks : int
+        How many chunks at most.
+
+    Returns
+    -------
+    list of int
+        Length of each chunk; they add up to the number of simulations and none is empty.
+
+    Examples
+    --------
+    >>> chunk_sizes(["m_202301010000_a", "m_202301010000_b", "m_202301010100_a", "m_202301010100_b"], 2)
+    [2, 2]
+    """
+    total = len(sim_ids)
+    n_chunks = max(1, min(n_chunks, total))
+    # a bound may move by a quarter of a chunk to where another hour or meteorology begins
+    slack = total // (4 * n_chunks)
+    bounds = [0]
+    for number in range(1, n_chunks):
+        ideal = number * total // n_chunks
+        found = ideal
+        for shift in range(slack + 1):
+            near = [
+                at
+                for at in (ideal - shift, ideal + shift)
+                if _window(sim_ids[at - 1]) != _window(sim_ids[at])
+            ]
+            if near:
+                found = near[0]
+                break
+        bounds.append(found)
+    bounds.append(total)
+    return [after - before for before, after in itertools.pairwise(bounds)]
+
+
+def _begins_window(sim_ids: Sequence[str], at: int) -> bool:
+    return _window(sim_ids[at - 1]) != _window(sim_ids[at])
+
+
+def _window(sim_id: str) -> str:
+    """Met and hour of an id; simulations that share them read the same meteorology."""
+    met, _, rest = sim_id.partition("_")
+    return f"{met}_{rest[:10]}"
+
+
+def write_chunks(
+    store: Store, batch: str, tasks: Iterable[Task], settings: str, sizes: Sequence[int]
+) -> None:
+    """
+    Write the work of a batch as chunk files.
 
     Parameters
     ----------
     store : Store
         The output root.
-    job : str
-        Identifier of the job; each is used once.
+    batch : str
+        Name of the batch; each is used once.
     tasks : iterable of Task
         The work.
     settings : str
         Hash of the result-changing settings.
-    size : int
-        Tasks per chunk.
-
-    Returns
-    -------
-    list of str
-        Keys of the chunks.
+    sizes : sequence of int
+        Tasks in each chunk.
     """
-    keys = []
-    listed = list(tasks)
-    for number, first in enumerate(range(0, len(listed), size)):
-        key = chunk_key(job, number)
-        if not store.create(key, Chunk(settings, tuple(listed[first : first + size])).to_bytes()):
+    stream = iter(tasks)
+    for number, size in enumerate(sizes):
+        key = chunk_key(batch, number)
+        if not store.create(key, Chunk(settings, tuple(itertools.islice(stream, size))).to_bytes()):
             raise ProjectError(
-                f"{store.uri}/{key} exists already; chunks never change, use another job name."
+                f"{store.uri}/{key} exists already; chunks never change, use another batch name."
             )
-        keys.append(key)
-    return keys
 
 
 def read_chunk(store: Store, name: str) -> Chunk:
@@ -202,7 +279,7 @@ def read_chunk(store: Store, name: str) -> Chunk:
     store : Store
         The output root.
     name : str
-        A local file, or a key such as ``.stilt/chunks/<job>_00000.jsonl``.
+        A local file, or a key such as ``.stilt/chunks/<batch>/0.jsonl``.
     """
     path = Path(name)
     try:

@@ -12,7 +12,9 @@ key, so none can leave its folder.
         manifest.parquet            what was asked for
         settings.json               what the existing outputs were made with
         config.yaml                 the configuration as published for workers
-        chunks/<job>_<number>.jsonl work lists of push workers
+        chunks/<batch>/<number>.jsonl   work lists of push workers, never changed
+        chunks/<batch>/<number>.done    what a list need not do again, after an interruption
+        jobs/<batch>.json               which scheduler has a batch
       simulations/by-id/<sim_id>/
         <sim_id>_traj.parquet       particles
         <sim_id>_error.parquet      particles of the perturbed ensemble
@@ -39,6 +41,7 @@ MANIFEST = ".stilt/manifest.parquet"
 SETTINGS = ".stilt/settings.json"
 CONFIG = ".stilt/config.yaml"
 CHUNKS = ".stilt/chunks"
+JOBS = ".stilt/jobs"
 BY_ID = "simulations/by-id"
 
 TRAJECTORY = "trajectory"
@@ -177,18 +180,28 @@ def failure_key(sim_id: str) -> str:
     return _file(check_sim_id(sim_id), "failure.json")
 
 
-def chunk_key(job: str, number: int) -> str:
+def chunk_key(batch: str, number: int) -> str:
     """
-    Key of one work list of a push job.
+    Key of one work list of a batch.
 
     Parameters
     ----------
-    job : str
-        Identifier of the job: ASCII letters, digits and ``_ . + -``.
+    batch : str
+        Name of the batch: ASCII letters, digits and ``_ . + -``.
     number : int
-        Position of the list in the job, counted from 0.
+        Position of the list in the batch, counted from 0.
     """
-    return f"{CHUNKS}/{check_sim_id(job)}_{int(number):05d}.jsonl"
+    return f"{CHUNKS}/{check_sim_id(batch)}/{int(number)}.jsonl"
+
+
+def done_key(chunk: str) -> str:
+    """Key of the record of what a work list need not do again; ``chunk`` is a key of `chunk_key`."""
+    return chunk.removesuffix(".jsonl") + ".done"
+
+
+def job_key(batch: str) -> str:
+    """Key of the record of a batch that a scheduler has."""
+    return f"{JOBS}/{check_sim_id(batch)}.json"
 
 
 def footprint_artifact(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The local backend with made-up work: order, crashes, stopping, no process left behind."""
+"""The worker pool with made-up work: order, crashes, stopping, no process left behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from stilt.errors import TransportError
-from stilt.execution.backends.local import ONE_THREAD, run_inline, run_pool
+from stilt.execution.pool import ONE_THREAD, run_inline, run_pool
 from stilt.execution.stopping import FlagWatcher, StopFlag, heeding_signals
 
 
@@ -165,7 +165,7 @@ def test_workers_leave_when_their_parent_is_killed(tmp_path: Path):
     script.write_text(
         textwrap.dedent(
             f"""
-            from stilt.execution.backends.local import run_pool
+            from stilt.execution.pool import run_pool
             from stilt.execution.stopping import StopFlag
 
             def main():

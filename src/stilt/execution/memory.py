@@ -1,0 +1,154 @@
+"""
+How many workers this machine can carry.
+
+An estimate on the safe side, from settings and the header of one meteorology file: what a worker
+holds besides the libraries is the decoded window its particles are in, tiles kept for the next
+simulation, and the particle table. ``stilt check --estimate`` measures instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stilt.errors import StiltError
+
+if TYPE_CHECKING:
+    from stilt.config import ModelConfig
+
+LIBRARIES = 350 * 1024**2
+"""Memory of an idle worker: Python, numpy, numba, pandas, pyarrow, xarray [bytes]."""
+
+ROW = 150
+"""Memory of one row of a particle table while it is made, gridded and written [bytes]."""
+
+SPREAD_SPEED = 10.0
+"""How fast a plume grows to either side [km h-1]; decides how many tiles are in use at once."""
+
+KM_PER_DEGREE = 111.2
+"""Length of a degree of latitude [km]."""
+
+KEPT_FREE = 0.1
+"""Share of the free memory that is left alone."""
+
+_CGROUP = Path("/sys/fs/cgroup")
+_UNLIMITED = 1 << 60
+
+
+def worker_memory(config: ModelConfig) -> int:
+    """
+    Estimate what one worker needs.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        The settings, with absolute folders.
+
+    Returns
+    -------
+    int
+        Memory [bytes].
+    """
+    params = config.transport_params()
+    ensembles = 2 if params.is_error else 1
+    rows = params.numpar * abs(params.n_hours) * 60 * ensembles
+    window = max((_window(config, name) for name in config.mets), default=0)
+    cells = 0
+    for name in config.footprints:
+        with contextlib.suppress(StiltError):
+            grid = config.footprint_grid(name)
+            layers = 1 if config.footprint(name).time_integrate else abs(params.n_hours) + 1
+            cells = max(cells, grid.nx * grid.ny * layers)
+    return LIBRARIES + window + rows * ROW + cells * 8 * 2
+
+
+def _window(config: ModelConfig, name: str) -> int:
+    """Memory of the decoded meteorology a worker holds: tiles in use at two times, and those kept [bytes]."""
+    if config.engine != "native":
+        return 0
+    from stilt.meteorology.arl.file import open_arl
+    from stilt.meteorology.search import FilePattern, list_files
+
+    met = config.met(name)
+    if met.directory is None:
+        return 0
+    try:
+        pattern = FilePattern(met.file_format) if met.file_format else None
+        header = open_arl(list_files(met.directory, pattern, name).files[0].path)
+    except (StiltError, OSError, IndexError):
+        return 0
+    from stilt.kernels.layout import TILE, row_length
+    from stilt.transport.native.tiles import POOL_LIMIT
+
+    grid = header.grid
+    tile = TILE * TILE * row_length(header.levels.n_upper) * 4
+    whole = math.ceil(grid.nx / TILE) * math.ceil(grid.ny / TILE) * tile
+    width = 2.0 * SPREAD_SPEED * abs(config.n_hours)
+    spacing = max(1.0, grid.ref_lat * KM_PER_DEGREE if grid.is_latlon else grid.size)
+    across = math.ceil(width / (spacing * TILE)) + 1
+    return min(2 * across * across * tile, 2 * whole) + min(POOL_LIMIT, 24 * whole)
+
+
+def available_memory() -> int:
+    """
+    Memory that new processes may take: what is free, within the limits of the container or job.
+
+    Returns
+    -------
+    int
+        Memory [bytes].
+    """
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    for limit, used in (
+        (_CGROUP / "memory.max", _CGROUP / "memory.current"),
+        (_CGROUP / "memory/memory.limit_in_bytes", _CGROUP / "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            bound = int(limit.read_text())
+            if bound < _UNLIMITED:
+                free = min(free, max(0, bound - int(used.read_text())))
+    return free
+
+
+def cores() -> int:
+    """Physical cores that this process may use, within affinity and quota."""
+    from joblib.externals.loky import cpu_count
+
+    return max(1, int(cpu_count(only_physical_cores=True)))
+
+
+def workers_that_fit(asked: int | str, total: int, config: ModelConfig) -> tuple[int, str]:
+    """
+    Decide how many workers to start.
+
+    Parameters
+    ----------
+    asked : int or "auto"
+        What the configuration says.
+    total : int
+        Simulations to run.
+    config : ModelConfig
+        The settings, with absolute folders.
+
+    Returns
+    -------
+    n_workers : int
+        At least 1.
+    why : str
+        In a few words when it is not what was asked for; empty otherwise.
+    """
+    wanted = cores() if asked == "auto" else int(asked)
+    wanted = max(1, min(wanted, total))
+    why = f"auto, {cores()} cores" if asked == "auto" else ""
+    if wanted == 1:
+        return 1, why
+    each = worker_memory(config)
+    fit = max(1, int(available_memory() * (1.0 - KEPT_FREE) // each))
+    if fit >= wanted:
+        return wanted, why
+    why = f"memory for {fit} of {wanted} workers, about {each / 1e9:.1f} GB each of {free:.1f} GB free"
+    return fit, why

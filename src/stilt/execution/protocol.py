@@ -1,0 +1,95 @@
+"""
+What a backend is: something that takes tasks and gives back a job.
+
+A backend is built from its section of the configuration, what all tasks have in common, and
+somebody to tell how it goes. Jobs of *detached* backends go on without the process that submitted
+them; a `JobRecord` under ``.stilt/jobs`` names them, and a `JobControl` made from the record
+asks about them and cancels them, in this process or a later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from stilt.execution.handle import JobHandle
+from stilt.execution.jobs import JobRecord
+from stilt.execution.tasks import Task
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Hands simulations to workers somewhere."""
+
+    def check(self) -> None:
+        """Raise ConfigError, in one line, for what makes submitting from here impossible."""
+        ...
+
+    def preview(self, tasks: Collection[Task]) -> str:
+        """Say what `submit` would do, as text to read: a job script, a manifest. Nothing is changed."""
+        ...
+
+    def submit(self, tasks: Collection[Task]) -> JobHandle:
+        """
+        Hand out the tasks.
+
+        The settings are published before. A detached job is returned at once; any other is over
+        when it is returned.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class JobView:
+    """
+    What a scheduler says about a job at one moment.
+
+    Parameters
+    ----------
+    running, waiting : frozenset of int
+        Chunks whose worker runs, or will.
+    ended : dict of int to str
+        Chunks whose worker ended other than by itself, and how: ``TIMEOUT``, ``NODE_FAIL``.
+    note : str
+        Why nothing runs yet, in the scheduler's words.
+    trouble : str
+        Why the scheduler could not be asked; nothing else is known then.
+    """
+
+    running: frozenset[int] = frozenset()
+    waiting: frozenset[int] = frozenset()
+    ended: Mapping[int, str] = field(default_factory=dict)
+    note: str = ""
+    trouble: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no worker runs or will."""
+        return not (self.trouble or self.running or self.waiting)
+
+
+@runtime_checkable
+class JobControl(Protocol):
+    """Asks about a detached job and ends it."""
+
+    def look(self) -> JobView:
+        """Ask the scheduler; does not raise."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop the job; raise StiltError when the scheduler refuses."""
+        ...
+
+    def last_words(self, chunk: int) -> str:
+        """Return the last line that the worker of a chunk printed; empty when unknown."""
+        ...
+
+
+class DetachedBackend(Backend, Protocol):
+    """A backend whose jobs go on without the process that submitted them."""
+
+    @classmethod
+    def attach(cls, record: JobRecord) -> JobControl:
+        """Return the control of a job that was submitted earlier, perhaps by another process."""
+        ...

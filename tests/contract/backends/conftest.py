@@ -1,0 +1,130 @@
+"""A small real project, and the clusters that backends talk to."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+CONFIG = """\
+mets:
+  valley: {directory: MET, file_format: "%Y%m%d_%H", file_tres: 6h}
+footprints:
+  default: {xmin: -112.4, xmax: -110.6, ymin: 40.4, ymax: 41.6, xres: 0.1, yres: 0.1}
+n_hours: -1
+numpar: 10
+"""
+
+
+def live_or_skip(missing: str) -> None:
+    """Skip a test that needs a program which is not here, or fail where it has to be."""
+    if os.environ.get("STILT_REQUIRE_LIVE") == "1":
+        pytest.fail(f"{missing}, and STILT_REQUIRE_LIVE=1")
+    pytest.skip(missing)
+
+
+def sibling(name: str) -> ModuleType:
+    """Import a module that lies beside this file."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def backend_met(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five hours of the valley, 18 to 23 UTC."""
+    from stilt.meteorology.valley import write_demo_met
+
+    folder = tmp_path_factory.mktemp("backend-met")
+    write_demo_met(folder, "2024-07-10T18:00:00", 5)
+    return folder
+
+
+@pytest.fixture
+def make_project(tmp_path: Path, backend_met: Path) -> Callable[..., Path]:
+    """Build a project of some receptors; changes are pairs of text in the config."""
+
+    def make(
+        n_receptors: int = 4, *changes: tuple[str, str], name: str = "project", outside: int = 0
+    ) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        text = CONFIG.replace("MET", str(backend_met))
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (folder / "config.yaml").write_text(text)
+        rows = [
+            f"2024-07-10 {20 + n % 3}:{n // 3 % 60:02d},{-111.5 + 0.001 * (n % 400):.3f},41,10"
+            for n in range(n_receptors)
+        ]
+        rows += [f"2024-07-10 21:00,{10 + n},50,10" for n in range(outside)]
+        (folder / "receptors.csv").write_text("\n".join(["time,longitude,latitude,zagl", *rows]) + "\n")
+        return folder
+
+    return make
+
+
+def digests(project: Path) -> dict[str, str]:
+    """Particle tables by name, as digests of their bytes."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in project.glob("simulations/by-id/*/*.parquet")
+    }
+
+
+def footprints(project: Path) -> dict[str, Any]:
+    """Footprints by file name, as arrays."""
+    import stilt
+
+    return {
+        path.name: stilt.Footprint.from_netcdf(path).data.values
+        for path in project.glob("simulations/by-id/*/*_foot.nc")
+    }
+
+
+@pytest.fixture
+def outputs_of() -> Callable[[Path], tuple[dict[str, str], dict[str, Any]]]:
+    """Digests of the particle tables, and the footprints."""
+    return lambda project: (digests(project), footprints(project))
+
+
+@pytest.fixture(scope="session")
+def slurm_server() -> Iterator[Any]:
+    """A real Slurm, started once."""
+    module = sibling("slurm_cluster")
+    missing = module.missing_programs()
+    if missing:
+        live_or_skip(f"no Slurm on this machine ({', '.join(missing)} not found)")
+    folder = Path(tempfile.mkdtemp(prefix="stilt-slurm-"))
+    cluster = module.SlurmCluster(folder)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def slurm(slurm_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The Slurm, idle before and after, as this process and its children see it."""
+    for name in ("SLURM_CONF", "PATH"):
+        monkeypatch.setenv(name, slurm_server.environment[name])
+    slurm_server.idle()
+    yield slurm_server
+    slurm_server.idle()

@@ -1,0 +1,249 @@
+"""
+A real Slurm of two nodes on this machine: private folder, free ports, loopback, own munge key.
+
+Also a program, for trying things by hand::
+
+    python tests/contract/backends/slurm_cluster.py FOLDER      starts it, prints SLURM_CONF, stops at Ctrl-C
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
+
+_CONF = """\
+ClusterName=stilt
+SlurmctldHost=localhost
+SlurmctldAddr=127.0.0.1
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/run/munge.sock,cred_expire=5
+CryptoType=crypto/munge
+EnforcePartLimits=ALL
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/run/slurmctld.pid
+SlurmdPidFile={folder}/run/slurmd.%n.pid
+SlurmctldLogFile={folder}/log/slurmctld.log
+SlurmdLogFile={folder}/log/slurmd.%n.log
+SwitchType=switch/none
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min_interval=100000
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+JobRequeue=1
+MailProg=/bin/true
+ReturnToService=2
+SlurmctldTimeout=30
+SlurmdTimeout=10
+KillWait=3
+MinJobAge={min_job_age}
+MaxArraySize={max_array_size}
+AccountingStorageType=accounting_storage/none
+NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=8000
+NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=8000
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
+PartitionName=closed Nodes=ALL MaxTime=INFINITE State=UP AllowAccounts=rich
+"""
+
+
+def missing_programs() -> list[str]:
+    """Programs of Slurm that are not on PATH."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+    return [name for name in PROGRAMS if shutil.which(name, path=path) is None]
+
+
+class SlurmCluster:
+    """
+    Two nodes of two cores.
+
+    Parameters
+    ----------
+    folder : Path
+        Everything it writes; short, because of the limits of socket names.
+    """
+
+    def __init__(self, folder: Path, *, max_array_size: int = 51, min_job_age: int = 300) -> None:
+        self.folder = folder
+        self.nodes = ("n1", "n2")
+        for name in ("run", "state", "spool", "log"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for place in (folder, *folder.iterdir()):
+            place.chmod(0o755)
+        key = folder / "munge.key"
+        key.write_bytes(secrets.token_bytes(128))
+        key.chmod(0o400)
+        self.conf = folder / "slurm.conf"
+        self.conf.write_text(
+            _CONF.format(
+                folder=folder,
+                user=getpass.getuser(),
+                ports=_free_ports(3),
+                max_array_size=max_array_size,
+                min_job_age=min_job_age,
+            )
+        )
+        self.environment = {**os.environ, "SLURM_CONF": str(self.conf)}
+        self.environment["PATH"] = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Bring everything up and wait until the nodes are idle."""
+        run = self.folder / "run"
+        self._start(
+            "munged",
+            "--foreground",
+            "--force",
+            f"--key-file={self.folder}/munge.key",
+            f"--socket={run}/munge.sock",
+            f"--pid-file={run}/munged.pid",
+            f"--log-file={self.folder}/log/munged.log",
+            f"--seed-file={run}/munged.seed",
+        )
+        _until(lambda: (run / "munge.sock").exists(), "munged")
+        self.start_controller()
+        for node in self.nodes:
+            self.start_node(node)
+        _until(lambda: set(self.ask("sinfo", "-h", "-o", "%T").split()) == {"idle"}, "idle nodes", 60.0)
+
+    def start_controller(self) -> None:
+        """Start slurmctld and wait until it answers."""
+        self._start("slurmctld", "-D", "-f", str(self.conf))
+        _until(lambda: "UP" in self.ask("scontrol", "ping"), "slurmctld")
+
+    def start_node(self, node: str) -> None:
+        """Start the daemon of a node."""
+        self._start("slurmd", "-D", "-N", node, "-f", str(self.conf), name=node)
+
+    def stop_controller(self) -> None:
+        """Take slurmctld down."""
+        self._stop("slurmctld")
+
+    def kill_node(self, node: str) -> None:
+        """Let a node die: its daemon and everything it runs."""
+        import psutil
+
+        daemon = self._running.pop(node)
+        steps = [
+            child
+            for process in psutil.process_iter(["name", "environ"])
+            if process.info["name"] == "slurmstepd"
+            or (process.info["environ"] or {}).get("SLURMD_NODENAME") == node
+            for child in [process]
+            if self._is_ours(child, node)
+        ]
+        for process in steps:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        daemon.kill()
+        daemon.wait()
+
+    def _is_ours(self, process: object, node: str) -> bool:
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            environ = process.environ()  # type: ignore[attr-defined]
+            if environ.get("SLURM_CONF") == str(self.conf):
+                return bool(environ.get("SLURMD_NODENAME") == node)
+        return False
+
+    def ask(self, *command: str) -> str:
+        """Run one of Slurm's commands; what it printed."""
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=30, check=False
+        )
+        return done.stdout
+
+    def idle(self, seconds: float = 30.0) -> None:
+        """Cancel whatever is left of earlier tests and bring both nodes back."""
+        self.ask("scancel", "--state=PENDING")
+        self.ask("scancel", f"--user={getpass.getuser()}")
+        for node in self.nodes:
+            if node not in self._running:
+                self.start_node(node)
+        _until(lambda: not self.ask("squeue", "-h").strip(), "the queue to empty", seconds)
+        _until(lambda: set(self.ask("sinfo", "-h", "-o", "%T").split()) == {"idle"}, "idle nodes", seconds)
+
+    def stop(self) -> None:
+        """Stop all of it, by its own handles."""
+        with contextlib.suppress(Exception):
+            self.ask("scancel", f"--user={getpass.getuser()}")
+            _until(lambda: not self.ask("squeue", "-h").strip(), "the queue to empty", 10.0)
+        for name in list(self._running)[::-1]:
+            self._stop(name)
+
+    def _start(self, *command: str, name: str = "") -> None:
+        log = (self.folder / "log" / f"{name or command[0]}.out").open("ab")
+        with log:
+            self._running[name or command[0]] = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+
+    def _stop(self, name: str) -> None:
+        process = self._running.pop(name, None)
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _until(condition: object, what: str, seconds: float = 30.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > until:
+            raise TimeoutError(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.1)
+
+
+def main(arguments: Iterable[str]) -> None:
+    """Run a cluster until Ctrl-C."""
+    folder, *sizes = arguments
+    cluster = SlurmCluster(Path(folder), max_array_size=int(sizes[0]) if sizes else 1001)
+    cluster.start()
+    print(f"export SLURM_CONF={cluster.conf}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        try:
+            signal.pause()
+        finally:
+            cluster.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
