@@ -174,6 +174,8 @@ def disperse(
     ratio,
     layer,
     m,
+    minutes,
+    influence,
 ):
     """
     Carry one particle through half a step.
@@ -202,13 +204,16 @@ def disperse(
         Vertical velocity over sigma_w [1].
     layer, m : int
         Where to start looking for the particle's layer and for the extra level; change nothing.
+    minutes, influence : float32
+        Time below the dilution height [min] and its sensitivity so far: sums of many equal terms, which
+        round in one direction, so that it matters where they start.
 
     Returns
     -------
     x, y, sigma, ratio
         Carried on.
     minutes, influence : float32
-        Time below the dilution height [min] and its sensitivity [ppm / (umol m-2 s-1)].
+        Carried on; sensitivity in [ppm / (umol m-2 s-1)].
     sigma_w, tl : float32
         Turbulence of the last sub-step.
     layer, m : int
@@ -240,8 +245,6 @@ def disperse(
     whole_memory = math.exp(-_60 * whole / tl)
     whole_rest = math.sqrt(_ONE - whole_memory * whole_memory)
 
-    minutes = _ZERO
-    influence = _ZERO
     mass = F(-1.0)
     elapsed = _ZERO
     while elapsed < half:

@@ -353,15 +353,13 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
         zv = physics.veght * zi_start if physics.veght <= _ONE else physics.veght
         x, y, sigma, ratio, minutes, influence, sigma_w, tl, layer, m = disperse(
             kind, state, spare, a, b, start_place, levels, start, stamp, False, zi_start, depth, zv,
-            physics.tlfrac, sign, _HALF, x, y, sigma_m, ens.w_ratio[p], layer, ens.top_level[p],
+            physics.tlfrac, sign, _HALF, x, y, sigma_m, ens.w_ratio[p], layer, ens.top_level[p], minutes, influence,
         )  # fmt: skip
         zv = physics.veght * zi_end if physics.veght <= _ONE else physics.veght
-        x, y, sigma, ratio, minutes2, influence2, sigma_w, tl, layer, m = disperse(
+        x, y, sigma, ratio, minutes, influence, sigma_w, tl, layer, m = disperse(
             kind, state, spare, a, b, end_place, levels, end, stamp, True, zi_end, depth, zv,
-            physics.tlfrac, sign, _HALF, x, y, sigma, ratio, layer, m,
+            physics.tlfrac, sign, _HALF, x, y, sigma, ratio, layer, m, minutes, influence,
         )  # fmt: skip
-        minutes += minutes2
-        influence += influence2
         ens.w_ratio[p] = ratio
         ens.layer[p] = layer
         ens.top_level[p] = m
