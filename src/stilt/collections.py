@@ -25,7 +25,7 @@ from stilt.simulation import (
     logger,
     read_footprint,
 )
-from stilt.storage import Store
+from stilt.storage import Store, concurrently
 from stilt.storage.layout import (
     ERROR_TRAJECTORY,
     FOOTPRINT_PREFIX,
@@ -199,7 +199,7 @@ class TrajectoryCollection:
 
     def paths(self, *, error: bool = False, **conditions: Any) -> list[Path]:
         """
-        Files that exist.
+        Files that exist; of an object store, local copies of them.
 
         Parameters
         ----------
@@ -215,7 +215,7 @@ class TrajectoryCollection:
         """
         store = self._simulations.store
         keys = keys_of_many(self._having(error, conditions), _artifact(error))[0]
-        return [store.local_path(key) for key in keys]
+        return list(concurrently(store, store.local_path, keys))
 
     def load(
         self, *, error: bool = False, columns: list[str] | None = None, **conditions: Any
@@ -241,7 +241,10 @@ class TrajectoryCollection:
 
         store = self._simulations.store
         keys = keys_of_many(self._having(error, conditions), _artifact(error))[0]
-        return [Trajectories.from_parquet(io.BytesIO(store.read(key)), columns=columns) for key in keys]
+        return [
+            Trajectories.from_parquet(io.BytesIO(data), columns=columns)
+            for data in concurrently(store, store.read, keys)
+        ]
 
     def missing(self, *, error: bool = False, **conditions: Any) -> list[SimID]:
         """
@@ -285,7 +288,7 @@ class FootprintCollection:
 
     def paths(self, **conditions: Any) -> list[Path]:
         """
-        NetCDF files that exist; empty footprints have none.
+        NetCDF files that exist (local copies, of an object store); empty footprints have none.
 
         Parameters
         ----------
@@ -300,7 +303,7 @@ class FootprintCollection:
         store = self._simulations.store
         keys = [footprint_key(sim_id, self.name) for sim_id in self._expecting(conditions)]
         found = store.exists_many(keys)
-        return [store.local_path(key) for key in keys if key in found]
+        return list(concurrently(store, store.local_path, [key for key in keys if key in found]))
 
     def load(self, *, empty: bool = True, **conditions: Any) -> list[Footprint]:
         """
@@ -321,7 +324,7 @@ class FootprintCollection:
         """
         store = self._simulations.store
         there = having(store, self._expecting(conditions), FOOTPRINT_PREFIX + self.name)
-        footprints = (read_footprint(store, sim_id, self.name) for sim_id in there)
+        footprints = concurrently(store, lambda sim_id: read_footprint(store, sim_id, self.name), there)
         return [each for each in footprints if each is not None and (empty or not each.is_empty)]
 
     def missing(self, **conditions: Any) -> list[SimID]:

@@ -276,6 +276,8 @@ def survey(store: Store, groups: Mapping[tuple[str, ...], Sequence[str]]) -> Sur
     Survey
         Ids by state.
     """
+    if store.is_remote:
+        return _survey_at_once(store, groups)
     complete: set[str] = set()
     incomplete: list[str] = []
     for expected, sim_ids in groups.items():
@@ -284,6 +286,30 @@ def survey(store: Store, groups: Mapping[tuple[str, ...], Sequence[str]]) -> Sur
         incomplete += [sim_id for sim_id in sim_ids if sim_id not in done]
     failed = frozenset(failed_ids(store, incomplete))
     return Survey(frozenset(complete), failed, frozenset(incomplete) - failed)
+
+
+def _survey_at_once(store: Store, groups: Mapping[tuple[str, ...], Sequence[str]]) -> Survey:
+    """Ask for everything together: over a network each further look is another journey."""
+    keys: list[str] = []
+    for expected, sim_ids in groups.items():
+        keys += failure_keys_of_many(sim_ids)
+        for artifact in expected:
+            for candidates in keys_of_many(sim_ids, artifact):
+                keys += candidates
+    there = store.exists_many(keys)
+    complete: set[str] = set()
+    failed: set[str] = set()
+    pending: set[str] = set()
+    for expected, sim_ids in groups.items():
+        done = set(sim_ids)
+        for artifact in expected:
+            found = [[key in there for key in candidates] for candidates in keys_of_many(sim_ids, artifact)]
+            done &= {sim_id for sim_id, *exists in zip(sim_ids, *found) if any(exists)}
+        complete |= done
+        for sim_id, key in zip(sim_ids, failure_keys_of_many(sim_ids)):
+            if sim_id not in done:
+                (failed if key in there else pending).add(sim_id)
+    return Survey(frozenset(complete), frozenset(failed), frozenset(pending))
 
 
 def failed_ids(store: Store, sim_ids: Sequence[str]) -> list[str]:

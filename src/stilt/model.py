@@ -23,7 +23,7 @@ from stilt.ids import SimID
 from stilt.manifest import Manifest
 from stilt.outputs import check_settings, load_published_config, publish_config, record_settings, remove_stale
 from stilt.receptors import Receptor, as_receptors
-from stilt.storage import Store, open_store
+from stilt.storage import Store, is_remote_address, open_store
 from stilt.storage.layout import CONFIG
 
 if TYPE_CHECKING:
@@ -45,12 +45,14 @@ class Model:
     ----------
     project : str or Path, optional
         Folder with ``config.yaml`` and ``receptors.csv``; none: a temporary one, whose path is shown.
+        An address in an object store (``s3://``, ``gs://``, ``az://``) is an output root alone; its
+        settings are ``config`` or those published there.
     receptors : Receptor, iterable, tuple or path, optional
         Instead of ``receptors.csv``; see `stilt.receptors.as_receptors`.
     config : ModelConfig or path, optional
         Instead of ``config.yaml``. It is published under ``.stilt/``; the user's files are never written.
     output_dir : str or Path, optional
-        Where outputs live; default: the project.
+        Where outputs live, a folder or an address; default: the project.
     compute_root : str or Path, optional
         Where scratch folders go; default: ``PYSTILT_COMPUTE_ROOT`` or the system's temporary folder.
     runtime : RuntimeSettings, optional
@@ -82,9 +84,11 @@ class Model:
         if project is None:
             project = tempfile.mkdtemp(prefix="stilt-project-")
             print(f"stilt: temporary project {project}", file=sys.stderr)
-        text = os.fspath(project)
-        self._remote = "://" in text and not text.startswith("file://")
-        self.store: Store = open_store(output_dir if output_dir is not None else project)
+        self._remote = is_remote_address(project)
+        self.store: Store = open_store(
+            output_dir if output_dir is not None else project,
+            cache_dir=None if runtime is None else runtime.cache_dir,
+        )
         self.project: Path | None = None if self._remote else _folder_of(project)
         if config_fields:
             config = ModelConfig(**config_fields)

@@ -40,7 +40,7 @@ from stilt.config import (
 )
 from stilt.errors import MissingObjectError, ProjectError, StaleOutputsError
 from stilt.ids import SimID
-from stilt.storage import Store
+from stilt.storage import Store, concurrently
 from stilt.storage.layout import (
     BY_ID,
     CONFIG,
@@ -281,15 +281,15 @@ def remove_stale(store: Store, config: ModelConfig | Fingerprint) -> int:
         if not _replace(store, data, marked):
             continue
         again = {stale.name for stale in changed if stale.kind == "trajectories"}
-        failed = set()
+        found = list(_stale_outputs(store, changed))
         # footprints first: one without its trajectory could not be told from a good one
-        found = sorted(_stale_outputs(store, changed), key=lambda output: output[1] in _PARTICLES)
-        for sim_id, _, key in found:
-            store.delete(key)
-            removed += 1
-            if _met(sim_id) in again and sim_id not in failed:
-                failed.add(sim_id)
-                store.delete(failure_key(sim_id))
+        for particles in (False, True):
+            keys = [key for _, artifact, key in found if (artifact in _PARTICLES) is particles]
+            for _ in concurrently(store, store.delete, keys):
+                removed += 1
+        sim_ids = dict.fromkeys(sim_id for sim_id, _, _ in found if _met(sim_id) in again)
+        for _ in concurrently(store, store.delete, map(failure_key, sim_ids)):
+            pass
         if _replace(store, _encode(marked), _recorded(document, fingerprint)):
             return removed
 

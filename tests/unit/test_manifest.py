@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import multiprocessing
+import re
 import time
 
 import pyarrow as pa
@@ -17,8 +17,8 @@ from stilt.errors import ManifestError, ProjectError, ReceptorError
 from stilt.ids import SimID
 from stilt.manifest import Manifest, ManifestRow
 from stilt.receptors import ColumnReceptor, MultiPointReceptor, PointReceptor
-from stilt.storage import LocalStore, MemoryStore
-from stilt.storage.layout import MANIFEST
+from stilt.storage import MemoryStore
+from stilt.storage.layout import MANIFEST, REGISTRATIONS
 
 
 def receptors_at(count, *, first=0, time="2023-01-01 12:00"):
@@ -153,7 +153,7 @@ GOOD = {"sim_id": ["a_1"], "met": ["a"], "receptor": ["{}"], "scene": [None], "f
 def test_a_damaged_manifest_is_one_line_with_a_remedy_and_is_left_alone(manifest, data):
     manifest.store.write(MANIFEST, data)
     for action in (manifest.load, lambda: manifest.register([row_of(receptors_at(1)[0])])):
-        with pytest.raises(ManifestError, match="register the receptors again") as caught:
+        with pytest.raises(ManifestError, match=r"stilt rebuild|register the receptors again") as caught:
             action()
         assert "\n" not in str(caught.value)
     assert manifest.store.read(MANIFEST) == data
@@ -195,7 +195,9 @@ def test_no_scene_label_escapes_its_row(scenes):
         except ProjectError:  # lone surrogates are no text
             return
     table = manifest.load()
-    assert list(manifest.store.list()) == [MANIFEST]
+    keys = list(manifest.store.list())
+    assert keys[0] == MANIFEST
+    assert all(re.fullmatch(REGISTRATIONS + "/[0-9a-f]{32}.parquet", key) for key in keys[1:])
     assert [row.scene for row in table.rows([f"hrrr_{r.id}" for r in receptors])] == scenes
     for scene in set(scenes):
         members = [f"hrrr_{r.id}" for r, label in zip(receptors, scenes) if label == scene]
@@ -204,37 +206,8 @@ def test_no_scene_label_escapes_its_row(scenes):
             assert table.select(scene=scene) == sorted(members)
 
 
-def register_some(root, number, barrier):
-    manifest = Manifest(LocalStore(root))
-    receptors = receptors_at(50, first=50 * number)
-    barrier.wait()
-    for start in range(0, 50, 25):
-        manifest.register_receptors(receptors[start : start + 25], ["hrrr"], scene=str(number))
-
-
-@pytest.mark.slow
-def test_twenty_processes_at_once_lose_nothing(tmp_path):
-    """And the file is readable at every instant."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(20)
-    workers = [context.Process(target=register_some, args=(str(tmp_path), n, barrier)) for n in range(20)]
-    for worker in workers:
-        worker.start()
-    manifest, sizes = Manifest(LocalStore(tmp_path)), [0]
-    while any(worker.is_alive() for worker in workers):
-        sizes.append(len(manifest.load()))
-        time.sleep(0.01)
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    assert sizes == sorted(sizes)
-    scenes = manifest.load().by_scene()
-    assert sorted(map(len, scenes.values())) == [50] * 20
-    assert [path.name for path in (tmp_path / ".stilt").iterdir()] == ["manifest.parquet"]
-
-
 def test_a_hundred_thousand_at_once_are_cheap(manifest):
     receptors = receptors_at(100_000)
     start = time.process_time()
     assert manifest.register_receptors(receptors, ["hrrr"], footprints=["a"]).added == 100_000
-    assert time.process_time() - start < 10  # about 1.5 s; the margin is for a busy machine
+    assert time.process_time() - start < 6  # about 1.3 s; the margin is for a busy machine

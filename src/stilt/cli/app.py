@@ -254,6 +254,7 @@ def rebuild(
     from stilt.cli import show
 
     model = _model(project, output_dir)
+    show.restored(model.manifest.restore())
     counts = model.status()
     print("no work queue is configured: outputs are the state, there is nothing to rebuild")
     show.counts(counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from stilt.storage.failures import FailureRecord, read_failure
 if TYPE_CHECKING:
     from stilt.execution.handle import JobHandle
     from stilt.execution.preflight import Report
+    from stilt.manifest import Restored
     from stilt.model import Model
 
 _STATES = ("total", "completed", "running", "pending", "failed")
@@ -175,6 +177,18 @@ def status(summary: Summary, *, failures: bool = False) -> None:
 def counts(each: StatusCounts) -> None:
     """Print counts by state."""
     table(_STATES, [_numbers(each)])
+
+
+def restored(done: Restored) -> None:
+    """Say what came of putting the manifest together again; nothing where nothing was wrong."""
+    for place in done.unreadable:
+        print(f"warning: {place} is damaged; register again what it asked for", file=sys.stderr)
+    if done.rows:
+        kept = f"; the damaged one is kept as {done.kept}" if done.kept else ""
+        print(
+            f"manifest put together again: {done.rows} simulations of {done.registrations} "
+            f"registrations{kept}"
+        )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -406,6 +406,9 @@ def _facts(name: str, files: Sequence[ArlFile], times: np.ndarray) -> MetFacts:
 
 def _check_would_write(store: Store) -> None:
     """Raise when the output root could not be written, without creating it."""
+    if store.is_remote:
+        check_writable(store)
+        return
     probe = store.local_path(f"{STATE}/probe")
     folder = probe.parent
     while not folder.exists() and folder != folder.parent:

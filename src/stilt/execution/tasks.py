@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stilt.completion import expected_artifacts
-from stilt.errors import ProjectError, ReceptorError
+from stilt.errors import ProjectError, ReceptorError, StoreUnavailableError
 from stilt.manifest import ManifestTable
 from stilt.receptors import Receptor
 from stilt.storage import Store
@@ -279,7 +279,7 @@ def read_chunk(store: Store, name: str) -> Chunk:
     store : Store
         The output root.
     name : str
-        A local file, or a key such as ``.stilt/chunks/<batch>/0.jsonl``.
+        A local file, or a key such as ``.stilt/chunks/<batch>/0.jsonl``, or its full address.
     """
     path = Path(name)
     try:
@@ -288,7 +288,9 @@ def read_chunk(store: Store, name: str) -> Chunk:
     except OSError as error:
         raise ProjectError(f"{name} cannot be read: {error.strerror}; check --chunk.") from error
     try:
-        data = store.read(check_key(name))
+        data = store.read(check_key(name.removeprefix(store.uri + "/")))
+    except StoreUnavailableError:
+        raise
     except OSError as error:
         raise ProjectError(
             f"there is no chunk {name}, neither as a file nor in {store.uri}; check --chunk."

@@ -64,14 +64,31 @@ class Receptor(ABC):
         altitudes: Iterable[Any],
         altitude_ref: Any,
     ) -> None:
-        """Check, round and keep the values; the only place that sets attributes."""
+        """Check, round and keep the values."""
         ref = _check_altitude_ref(altitude_ref)
+        self._keep(
+            to_utc(time),
+            tuple([check_longitude(value) for value in longitudes]),
+            tuple([check_latitude(value) for value in latitudes]),
+            tuple([check_altitude(value, ref) for value in altitudes]),
+            ref,
+        )
+
+    def _keep(
+        self,
+        time: datetime,
+        longitudes: tuple[float, ...],
+        latitudes: tuple[float, ...],
+        altitudes: tuple[float, ...],
+        altitude_ref: AltitudeRef,
+    ) -> None:
+        """Keep checked values; the only place that sets attributes."""
         keep = object.__setattr__
-        keep(self, "time", to_utc(time))
-        keep(self, "altitude_ref", ref)
-        keep(self, "longitudes", tuple(check_longitude(value) for value in longitudes))
-        keep(self, "latitudes", tuple(check_latitude(value) for value in latitudes))
-        keep(self, "altitudes", tuple(check_altitude(value, ref) for value in altitudes))
+        keep(self, "time", time)
+        keep(self, "altitude_ref", altitude_ref)
+        keep(self, "longitudes", longitudes)
+        keep(self, "latitudes", latitudes)
+        keep(self, "altitudes", altitudes)
         keep(self, "location_id", self._locate())
         keep(self, "id", ReceptorID.build(self.time, self.location_id))
 
@@ -284,6 +301,26 @@ class PointReceptor(Receptor):
         self, time: Any, longitude: float, latitude: float, altitude: float, *, altitude_ref: str = "agl"
     ) -> None:
         self._fill(time, (longitude,), (latitude,), (altitude,), altitude_ref)
+
+    @classmethod
+    def of_checked(
+        cls, time: datetime, longitude: float, latitude: float, altitude: float, altitude_ref: AltitudeRef
+    ) -> Self:
+        """
+        Build a receptor from values that were checked and rounded already, as readers of large tables do.
+
+        Parameters
+        ----------
+        time : datetime
+            Naive UTC, whole seconds; see `stilt.receptors.times.to_utc`.
+        longitude, latitude, altitude : float
+            Results of `check_longitude`, `check_latitude` and `check_altitude`.
+        altitude_ref : {"agl", "msl"}
+            What the height counts from.
+        """
+        receptor = object.__new__(cls)
+        receptor._keep(time, (longitude,), (latitude,), (altitude,), altitude_ref)
+        return receptor
 
     @property
     def longitude(self) -> float:

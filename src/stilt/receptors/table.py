@@ -31,7 +31,7 @@ import csv
 import logging
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -103,19 +103,28 @@ def read_receptors(path: str | Path) -> list[Receptor]:
         Naming the file, the line and the column.
     """
     file = Path(path)
-    groups: dict[Any, list[_Row]] = {}
-    times: dict[str, datetime] = {}
+    receptors: list[Any] = []
+    lines_of: list[int] = []
+    groups: dict[str, list[_Row]] = {}
+    reader: _RowReader | None = None
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             lines = _Lines(stream)
             rows = csv.reader(lines, skipinitialspace=True, strict=True)
-            header: _Header | None = None
             for cells in rows:
-                if header is None:
-                    header = _read_header(cells, file, lines.number)
+                if reader is None:
+                    reader = _RowReader(_read_header(cells, file, lines.number), file)
                     continue
-                row, group = _read_row(cells, header, file, lines.number, times)
-                groups.setdefault(("row", lines.number) if group == "" else ("r_idx", group), []).append(row)
+                row, group = reader.read(cells, lines.number)
+                if group == "":
+                    receptors.append(PointReceptor.of_checked(*row[1:]))
+                elif group in groups:
+                    groups[group].append(row)
+                    continue
+                else:
+                    groups[group] = [row]
+                    receptors.append(group)  # its place; built when all its rows are known
+                lines_of.append(lines.number)
     except FileNotFoundError as error:
         raise ReceptorError(
             f"{file}: no such file; write the receptors there or name another file"
@@ -124,14 +133,17 @@ def read_receptors(path: str | Path) -> list[Receptor]:
         raise ReceptorError(f"{file} cannot be read as UTF-8 text ({error})") from error
     except csv.Error as error:
         raise ReceptorError(f"{file}, line {lines.number}: not a CSV line ({error})") from error
-    if header is None:
+    if reader is None:
         raise ReceptorError(
             f"{file} is empty; its first line names the columns, e.g. time,longitude,latitude,zagl"
         )
-    if not groups:
+    if not receptors:
         raise ReceptorError(f"{file} names columns but holds no receptor; add one line for each")
-    found = [(_build(key, rows, file), rows[0].line) for key, rows in groups.items()]
-    return _drop_repeated(found, str(file), "line")
+    if groups:
+        receptors = [
+            _build(entry, groups[entry], file) if isinstance(entry, str) else entry for entry in receptors
+        ]
+    return _drop_repeated(receptors, lines_of, str(file), "line")
 
 
 def as_receptors(receptors: Any) -> list[Receptor]:
@@ -166,8 +178,8 @@ def as_receptors(receptors: Any) -> list[Receptor]:
             f"{receptors!r} is no receptor; give receptors, tuples (time, longitude, latitude, altitude), "
             "or the path of a CSV file"
         )
-    found = [(_as_receptor(item), number) for number, item in enumerate(receptors, 1)]
-    return _drop_repeated(found, "receptors", "number")
+    found = [_as_receptor(item) for item in receptors]
+    return _drop_repeated(found, range(1, len(found) + 1), "receptors", "number")
 
 
 class _Lines:
@@ -221,57 +233,65 @@ def _read_header(cells: list[str], file: Path, line: int) -> _Header:
     return _Header(index, written, len(cells))
 
 
-def _read_row(
-    cells: list[str], header: _Header, file: Path, line: int, times: dict[str, datetime]
-) -> tuple[_Row, str]:
-    cells = _without_comment(cells, header)
-    if len(cells) > header.width and any(cell.strip() for cell in cells[header.width :]):
-        raise ReceptorError(
-            f"{file}, line {line}: {len(cells)} values for {header.width} columns; "
-            "check for a decimal comma or a missing quote"
-        )
-    column = ""
+class _RowReader:
+    """Reads the lines of one table; what they have in common is worked out once."""
 
-    def text(name: str) -> str:
-        position = header.position.get(name)
-        return "" if position is None or position >= len(cells) else cells[position].strip()
+    def __init__(self, header: _Header, file: Path) -> None:
+        self._header = header
+        self._file = file
+        self._positions = [header.position.get(column, -1) for column in COLUMN_ALIASES]
+        self._last = max(header.position.values())
+        self._times: dict[str, datetime] = {}
+        self._refs: dict[str, AltitudeRef] = {}
 
-    def number(name: str) -> float:
-        value = text(name)
-        if not value:
-            raise ReceptorError(f"{name} is missing; give a number")
-        if not _NUMBER.fullmatch(value):
-            raise ReceptorError(f"{name} '{value}' is not a number; give a plain number")
-        return float(value)
-
-    try:
+    def read(self, cells: list[str], line: int) -> tuple[_Row, str]:
+        """Return the values of a line and its ``r_idx``, empty when it has none."""
+        header = self._header
+        cells = self._without_comment(cells)
+        if len(cells) > header.width and any(cell.strip() for cell in cells[header.width :]):
+            raise ReceptorError(
+                f"{self._file}, line {line}: {len(cells)} values for {header.width} columns; "
+                "check for a decimal comma or a missing quote"
+            )
+        if len(cells) <= self._last:
+            cells = cells + [""] * (header.width - len(cells))
+        written_time, y, x, z, written_ref, group = [
+            cells[position].strip() if position >= 0 else "" for position in self._positions
+        ]
         column = "time"
-        written_time = text(column)
-        time = times.get(written_time)
-        if time is None:
-            time = times[written_time] = to_utc(written_time)
-        column = "longitude"
-        longitude = check_longitude(number(column))
-        column = "latitude"
-        latitude = check_latitude(number(column))
-        column = "altitude_ref"
-        ref = _altitude_ref(text(column), header)
-        column = "altitude"
-        altitude = check_altitude(number(column), ref)
-    except ReceptorError as error:
-        name = header.written.get(column, column)
-        raise ReceptorError(f"{file}, line {line}, column '{name}': {error}") from error
-    return _Row(line, time, longitude, latitude, altitude, ref), text("r_idx")
+        try:
+            time = self._times.get(written_time)
+            if time is None:
+                time = self._times[written_time] = to_utc(written_time)
+            column = "longitude"
+            longitude = check_longitude(_number(x, column))
+            column = "latitude"
+            latitude = check_latitude(_number(y, column))
+            column = "altitude_ref"
+            ref = self._refs.get(written_ref)
+            if ref is None:
+                ref = self._refs[written_ref] = _altitude_ref(written_ref, header)
+            column = "altitude"
+            altitude = check_altitude(_number(z, column), ref)
+        except ReceptorError as error:
+            name = header.written.get(column, column)
+            raise ReceptorError(f"{self._file}, line {line}, column '{name}': {error}") from error
+        return _Row(line, time, longitude, latitude, altitude, ref), group
+
+    def _without_comment(self, cells: list[str]) -> list[str]:
+        """Cut a remark behind the values of a line; a '#' further left belongs to a name."""
+        for position in range(self._last, len(cells)):
+            if "#" in cells[position]:
+                return [*cells[:position], cells[position].partition("#")[0]]
+        return cells
 
 
-def _without_comment(cells: list[str], header: _Header) -> list[str]:
-    """Cut a remark behind the values of a line; a '#' further left belongs to a name."""
-    last = max(header.position.values())
-    for position in range(last, len(cells)):
-        before, mark, _ = cells[position].partition("#")
-        if mark:
-            return [*cells[:position], before]
-    return cells
+def _number(text: str, name: str) -> float:
+    if not text:
+        raise ReceptorError(f"{name} is missing; give a number")
+    if not _NUMBER.fullmatch(text):
+        raise ReceptorError(f"{name} '{text}' is not a number; give a plain number")
+    return float(text)
 
 
 def _altitude_ref(text: str, header: _Header) -> AltitudeRef:
@@ -285,12 +305,10 @@ def _altitude_ref(text: str, header: _Header) -> AltitudeRef:
     return cast(AltitudeRef, given or implied or "agl")
 
 
-def _build(key: tuple[str, Any], rows: list[_Row], file: Path) -> Receptor:
+def _build(group: str, rows: list[_Row], file: Path) -> Receptor:
     first = rows[0]
     if len(rows) == 1:
-        return PointReceptor(
-            first.time, first.longitude, first.latitude, first.altitude, altitude_ref=first.altitude_ref
-        )
+        return PointReceptor.of_checked(*first[1:])
     seen: dict[tuple[float, float, float], int] = {}
     for row in rows:
         for column, label in (("time", "time"), ("altitude_ref", "height reference")):
@@ -298,13 +316,13 @@ def _build(key: tuple[str, Any], rows: list[_Row], file: Path) -> Receptor:
                 raise ReceptorError(
                     f"{file}, line {row.line}, column '{column}': {getattr(row, column)} differs from "
                     f"{getattr(first, column)} in line {first.line}; "
-                    f"rows with r_idx '{key[1]}' share one {label}"
+                    f"rows with r_idx '{group}' share one {label}"
                 )
         point = (row.longitude, row.latitude, row.altitude)
         if point in seen:
             raise ReceptorError(
                 f"{file}, line {row.line}, column 'r_idx': the point repeats line {seen[point]} within "
-                f"r_idx '{key[1]}'; remove one"
+                f"r_idx '{group}'; remove one"
             )
         seen[point] = row.line
     return Receptor.from_points(first.time, seen, altitude_ref=first.altitude_ref)
@@ -332,16 +350,15 @@ def _as_receptor(item: Any) -> Receptor:
     )
 
 
-def _drop_repeated(found: list[tuple[Receptor, int]], where: str, unit: str) -> list[Receptor]:
+def _drop_repeated(found: list[Receptor], numbers: Sequence[int], where: str, unit: str) -> list[Receptor]:
     """Keep the first of equal receptors and say once how many were dropped."""
-    first: dict[Receptor, int] = {}
-    repeats: list[tuple[int, int]] = []
-    for receptor, number in found:
-        if receptor in first:
-            repeats.append((number, first[receptor]))
-        else:
-            first[receptor] = number
-    if repeats:
+    once = list(dict.fromkeys(found))
+    if len(once) < len(found):
+        first: dict[Receptor, int] = {}
+        repeats = []
+        for receptor, number in zip(found, numbers, strict=True):
+            if first.setdefault(receptor, number) != number:
+                repeats.append((number, first[receptor]))
         number, original = repeats[0]
         count = f"{len(repeats)} repeated receptor{'s' if len(repeats) > 1 else ''}"
         warnings.warn(
@@ -349,4 +366,4 @@ def _drop_repeated(found: list[tuple[Receptor, int]], where: str, unit: str) -> 
             UserWarning,
             stacklevel=3,
         )
-    return list(first)
+    return once

@@ -10,6 +10,8 @@ key, so none can leave its folder.
     <output root>/
       .stilt/
         manifest.parquet            what was asked for
+        manifest.damaged.parquet    a damaged manifest that was put together again
+        registrations/<hash>.parquet  what one registration asked for
         settings.json               what the existing outputs were made with
         config.yaml                 the configuration as published for workers
         chunks/<batch>/<number>.jsonl   work lists of push workers, never changed
@@ -38,6 +40,8 @@ from stilt.errors import ProjectError, StoreError
 
 STATE = ".stilt"
 MANIFEST = ".stilt/manifest.parquet"
+DAMAGED_MANIFEST = ".stilt/manifest.damaged.parquet"
+REGISTRATIONS = ".stilt/registrations"
 SETTINGS = ".stilt/settings.json"
 CONFIG = ".stilt/config.yaml"
 CHUNKS = ".stilt/chunks"
@@ -178,6 +182,18 @@ def log_key(sim_id: str) -> str:
 def failure_key(sim_id: str) -> str:
     """Key of the failure record, present only while the last attempt failed."""
     return _file(check_sim_id(sim_id), "failure.json")
+
+
+def registration_key(digest: str) -> str:
+    """
+    Key of what one registration asked for.
+
+    Parameters
+    ----------
+    digest : str
+        Hexadecimal hash of its rows.
+    """
+    return f"{REGISTRATIONS}/{check_sim_id(digest)}.parquet"
 
 
 def chunk_key(batch: str, number: int) -> str:
