@@ -451,12 +451,26 @@ def bucket_at(
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-        monkeypatch.setenv("PYSTILT_CACHE_DIR", str(tmp_path / "cache"))
+        monkeypatch.setenv("PYSTILT_CACHE_DIR", str(own_cache(tmp_path)))
         name = f"test-{uuid.uuid4().hex[:20]}"
         server.make_bucket(name)
         return Bucket(server, name)
 
     return make
+
+
+def own_cache(folder: Path) -> Path:
+    """Make a cache of copies for one test; compiled kernels are shared, they take minutes."""
+    import platformdirs
+
+    shared = os.environ.get("PYSTILT_CACHE_DIR") or platformdirs.user_cache_dir("pystilt", appauthor=False)
+    own = folder / "cache"
+    own.mkdir(exist_ok=True)
+    if not (own / "kernels").exists():
+        with contextlib.suppress(OSError):
+            (Path(shared) / "kernels").mkdir(parents=True, exist_ok=True)
+            (own / "kernels").symlink_to(Path(shared) / "kernels", target_is_directory=True)
+    return own
 
 
 def use_environment(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:

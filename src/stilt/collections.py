@@ -22,7 +22,9 @@ from stilt.simulation import (
     NO_DEFAULT,
     Simulation,
     check_known,
+    fetch_footprint,
     logger,
+    parse_footprint,
     read_footprint,
 )
 from stilt.storage import Store, concurrently
@@ -324,7 +326,8 @@ class FootprintCollection:
         """
         store = self._simulations.store
         there = having(store, self._expecting(conditions), FOOTPRINT_PREFIX + self.name)
-        footprints = concurrently(store, lambda sim_id: read_footprint(store, sim_id, self.name), there)
+        fetched = concurrently(store, lambda sim_id: fetch_footprint(store, sim_id, self.name), there)
+        footprints = (parse_footprint(*found) for found in fetched)
         return [each for each in footprints if each is not None and (empty or not each.is_empty)]
 
     def missing(self, **conditions: Any) -> list[SimID]:

@@ -7,6 +7,7 @@ says is what is in the store at that moment.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 from functools import cached_property
@@ -197,16 +198,33 @@ def read_footprint(store: Store, sim_id: str, name: str) -> Footprint | None:
     Footprint or None
         None when there is neither.
     """
+    return parse_footprint(*fetch_footprint(store, sim_id, name))
+
+
+def fetch_footprint(store: Store, sim_id: str, name: str) -> tuple[bytes | None, bool]:
+    """
+    Read the bytes of a footprint or of its empty marker by key; any thread may.
+
+    Returns
+    -------
+    data : bytes or None
+        For `parse_footprint`; None when there is neither.
+    is_marker : bool
+        Whether it is the marker.
+    """
+    for is_marker, key in ((False, footprint_key(sim_id, name)), (True, empty_key(sim_id, name))):
+        with contextlib.suppress(MissingObjectError):
+            return store.read(key), is_marker
+    return None, False
+
+
+def parse_footprint(data: bytes | None, is_marker: bool) -> Footprint | None:
+    """Understand what `fetch_footprint` found; in one thread, as the NetCDF library asks for."""
     from stilt.footprint import Footprint
 
-    try:
-        return Footprint.from_netcdf(store.read(footprint_key(sim_id, name)))
-    except MissingObjectError:
-        pass
-    try:
-        return Footprint.from_empty_marker(store.read(empty_key(sim_id, name)))
-    except MissingObjectError:
+    if data is None:
         return None
+    return Footprint.from_empty_marker(data) if is_marker else Footprint.from_netcdf(data)
 
 
 def check_known(name: str, names: tuple[str, ...]) -> bool:

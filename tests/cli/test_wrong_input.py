@@ -30,7 +30,10 @@ def edit(path: Path, old: str, new: str) -> None:
         (["run", "--frobnicate"], ["No such option", "--help"]),
         (["run", "--n-workers", "none"], ["none", "--help"]),
         (["register"], ["PROJECT", "--help"]),
-        (["run", "s3://bucket/project"], ["object stores"]),
+        (["run", "ftp://host/project"], ["cannot open", "s3://"]),
+        (["run", "s3://me:hush@bucket/project"], ["credentials", "environment"]),
+        (["status", "s3:///project"], ["names no bucket"]),
+        (["status", "gs://bucket/../project"], ["no place for outputs"]),
     ],
 )
 def test_usage_errors_are_one_line(type_stilt, tmp_path, monkeypatch, arguments, words):
