@@ -379,6 +379,7 @@ class _Attempt:
             self.store.write(
                 log_key(self.task.sim_id),
                 self._earlier_log() + without_secrets("\n".join(text) + "\n").encode(),
+                flush=False,
             )
 
     def _earlier_log(self) -> bytes:

@@ -99,7 +99,8 @@ def record_failure(
         engine=engine,
         detail=without_secrets(detail)[-MAX_DETAIL:],
     )
-    store.write(failure_key(sim_id), (json.dumps(asdict(record), indent=1) + "\n").encode())
+    # a record torn by a power failure is still a record that it failed
+    store.write(failure_key(sim_id), (json.dumps(asdict(record), indent=1) + "\n").encode(), flush=False)
     return record
 
 

@@ -60,6 +60,7 @@ SIM_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
 FOOTPRINT_PATTERN = r"[a-z0-9][a-z0-9_-]*"
 
 _sim_id = re.compile(SIM_ID_PATTERN).fullmatch
+_forbidden = re.compile(r"[\\:\x00-\x1f\x7f]").search
 _footprint_name = re.compile(FOOTPRINT_PATTERN).fullmatch
 
 
@@ -82,7 +83,7 @@ def check_key(key: str) -> str:
         The same key.
     """
     parts = key.split("/")
-    if any(part in ("", ".", "..") for part in parts) or any(sign in key for sign in ("\\", ":", "\0", "\n")):
+    if any(part in ("", ".", "..") for part in parts) or _forbidden(key):
         raise StoreError(f"{key!r} is not a key; keys are relative, use '/' and stay inside the output root.")
     if parts[-1].startswith(RESERVED):
         raise StoreError(f"{key!r} is not a key; its name is reserved for files being written.")

@@ -2,7 +2,8 @@
 Outputs in a folder of this machine or of a shared file system.
 
 Plain os calls, so that every promise can be traced to one: a whole-object write is
-a temporary file in the same folder, flushed to disk and renamed; a conditional
+a temporary file in the same folder, flushed to disk and renamed (why no more than that
+is flushed is in design/2026-11-22-remote-stores.md); a conditional
 write holds a `stilt.storage.lock.FileLock`; an existence check is one ``access``.
 """
 
@@ -76,17 +77,28 @@ class LocalStore:
         except OSError as error:
             raise _explain(error, "read", path) from error
 
-    def write(self, key: str, data: bytes) -> None:
-        """Write the whole object, replacing what was there."""
+    def write(self, key: str, data: bytes, *, flush: bool = True) -> None:
+        """
+        Write the whole object, replacing what was there.
+
+        The content is flushed to the disk before the object gets its name, so a name never
+        stands for less than the whole, even after a power failure. The name itself is left to
+        the file system, which writes it within seconds; an output whose name was lost is made
+        again. Without ``flush`` the content is left to it as well.
+        """
         path = self._path(key)
+        self._write(path, data, flush=flush)
+
+    def _write(self, path: str, data: bytes, *, flush: bool = True, keep_name: bool = False) -> None:
         try:
-            temporary = _write_temporary(path, data)
+            temporary = _write_temporary(path, data, flush=flush)
             try:
                 _patiently(lambda: os.replace(temporary, path))
             except BaseException:
                 remove_quietly(temporary)
                 raise
-            _sync_folder(os.path.dirname(path))
+            if keep_name:
+                _sync_folder(os.path.dirname(path))
         except OSError as error:
             raise _explain(error, "write", path) from error
 
@@ -156,7 +168,7 @@ class LocalStore:
             if self.read_versioned(key)[1] != expected_version:
                 return False
             lock.confirm()
-            self.write(key, data)
+            self._write(self._path(key), data, keep_name=True)
             return True
 
     def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> None:
@@ -174,7 +186,7 @@ class LocalStore:
             new = change(old)
             if new is not None and new != old:
                 lock.confirm()
-                self.write(key, new)
+                self._write(self._path(key), new, keep_name=True)
 
     def local_path(self, key: str) -> Path:
         """Path of the object (it may not exist)."""
@@ -263,7 +275,7 @@ def _listing(path: str) -> frozenset[str]:
         raise _explain(error, "list", path) from error
 
 
-def _write_temporary(path: str, data: bytes) -> str:
+def _write_temporary(path: str, data: bytes, *, flush: bool = True) -> str:
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, temporary_name())
     try:
@@ -274,8 +286,9 @@ def _write_temporary(path: str, data: bytes) -> str:
     try:
         with open(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
     except BaseException:
         remove_quietly(temporary)
         raise

@@ -42,7 +42,7 @@ class MemoryStore:
             raise MissingObjectError(f"{self.uri}/{key} does not exist; run the simulation that writes it.")
         return data
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, *, flush: bool = True) -> None:
         """Write the whole object, replacing what was there."""
         with self._lock:
             self._writes += 1

@@ -98,8 +98,8 @@ class RemoteStore:
         """Return the whole object."""
         return self._get(key)[0]
 
-    def write(self, key: str, data: bytes) -> None:
-        """Write the whole object, replacing what was there."""
+    def write(self, key: str, data: bytes, *, flush: bool = True) -> None:
+        """Write the whole object, replacing what was there; an accepted put is always durable."""
         self._put(key, data, "overwrite")
 
     def create(self, key: str, data: bytes) -> bool:

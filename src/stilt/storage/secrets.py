@@ -9,7 +9,7 @@ _SECRETS = (
     (re.compile(r"([A-Za-z][\w+.-]*://)[^/\s@]*@"), r"\1***@"),
     (
         re.compile(
-            r"(?i)([?&](?:sig|sas|x-amz-[a-z-]+|x-goog-[a-z-]+|awsaccesskeyid|signature)=)[^&\s\"',;)]+"
+            r"(?i)((?:\bsig|[?&](?:sas|x-amz-[a-z-]+|x-goog-[a-z-]+|awsaccesskeyid|signature))=)[^&\s\"',;)]+"
         ),
         r"\1***",
     ),

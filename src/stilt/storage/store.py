@@ -52,8 +52,13 @@ class Store(Protocol):
         """Return the whole object."""
         ...
 
-    def write(self, key: str, data: bytes) -> None:
-        """Write the whole object, replacing what was there."""
+    def write(self, key: str, data: bytes, *, flush: bool = True) -> None:
+        """
+        Write the whole object, replacing what was there.
+
+        After a power failure the object is the old one or the new one. Without ``flush`` it may
+        also be empty or torn: for logs and the like, which nothing relies on.
+        """
         ...
 
     def create(self, key: str, data: bytes) -> bool:

@@ -1,0 +1,125 @@
+"""Local copies of remote objects, and how many requests looking for objects takes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from stilt.errors import StoreError
+from stilt.storage import concurrently, open_store
+from stilt.storage.copies import Copies
+from stilt.storage.remote import KEYS_PER_PAGE, RemoteStore
+
+
+def kept(copies, name, size, age):
+    path = copies.path("s3://b/p", f"a/{name}", "tag")
+    copies.keep(path, bytes(size))
+    then = time.time() - age
+    os.utime(path, (then, then))
+    return path
+
+
+def test_the_oldest_copies_go_first_and_those_in_use_stay(tmp_path):
+    copies = Copies(tmp_path / "remote", limit=2500)
+    old, older, fresh = (kept(copies, name, 1000, age) for name, age in (("a", 8000), ("b", 9000), ("c", 5)))
+    copies.prune()
+    assert [path.exists() for path in (old, older, fresh)] == [True, False, True]
+    assert copies.size() == 2000
+    copies.limit = 0
+    copies.prune()
+    assert [path.exists() for path in (old, fresh)] == [False, True]
+    assert not old.parent.exists()
+
+
+def test_asking_for_a_copy_keeps_it(tmp_path):
+    copies = Copies(tmp_path)
+    first, second = kept(copies, "a", 1000, 9000), kept(copies, "b", 1000, 8000)
+    copies.limit = 1500
+    assert copies.find(first)
+    copies.prune()
+    assert first.exists()
+    assert not second.exists()
+
+
+def test_keeping_prunes_by_itself(tmp_path):
+    copies = Copies(tmp_path, limit=10_000)
+    for number in range(60):
+        kept(copies, str(number), 1000, 9000 - number)
+    assert copies.size() <= 11_000
+
+
+def test_states_and_roots_never_share_a_copy(tmp_path):
+    copies = Copies(tmp_path)
+    paths = {
+        copies.path(uri, key, tag)
+        for uri in ("s3://b/p", "gs://b/p", "s3://b/q")
+        for key in ("x/a.nc", "y/a.nc")
+        for tag in ("1", "2")
+    }
+    assert len(paths) == 12
+    assert {path.name for path in paths} == {"a.nc"}
+
+
+def test_a_cache_that_cannot_be_written_is_explained(tmp_path):
+    (tmp_path / "file").write_text("")
+    copies = Copies(tmp_path / "file" / "remote")
+    with pytest.raises(StoreError, match="PYSTILT_CACHE_DIR"):
+        copies.keep(copies.path("s3://b", "a", "1"), b"")
+
+
+@pytest.mark.live_s3
+def test_an_unchanged_object_is_fetched_once(bucket_at, monkeypatch):
+    store = open_store(bucket_at("s3").uri)
+    store.write("a/b.nc", b"one")
+    fetched = []
+    real = RemoteStore._get
+    monkeypatch.setattr(RemoteStore, "_get", lambda self, key: fetched.append(key) or real(self, key))
+    paths = [store.local_path("a/b.nc") for _ in range(3)]
+    assert len(set(paths)) == 1
+    assert fetched == ["a/b.nc"]
+    store.write("a/b.nc", b"two")
+    assert store.local_path("a/b.nc").read_bytes() == b"two"
+    assert paths[0].read_bytes() == b"one"
+
+
+class Counting(RemoteStore):
+    """Counts the requests it makes."""
+
+    def __init__(self, uri):
+        super().__init__(uri)
+        self.heads = self.pages = 0
+        self.counting = threading.Lock()
+
+    def _head(self, key, **options):
+        with self.counting:
+            self.heads += 1
+        return super()._head(key, **options)
+
+    def _pages(self, folder, **options):
+        for page in super()._pages(folder, **options):
+            with self.counting:
+                self.pages += 1
+            yield page
+
+
+@pytest.mark.live_s3
+def test_many_keys_are_listed_and_few_are_asked_for(bucket_at):
+    store = Counting(bucket_at("s3").uri)
+    names = [f"s/{number:05d}" for number in range(6000)]
+    list(concurrently(store, lambda name: store.write(f"{name}/x", b""), names[:3000]))
+    few = [f"{name}/x" for name in names[2990:3010]]
+    assert store.exists_many(few) == set(few[:10])
+    assert (store.heads, store.pages) == (20, 0)
+    store.heads = 0
+    many = [f"{name}/x" for name in names]
+    assert store.exists_many(many) == set(many[:3000])
+    assert store.heads == 0
+    assert store.pages <= 8
+    # keys thinly spread over many other objects are not worth listing all of those
+    store.heads = store.pages = 0
+    thin = [f"s/{number:05d}/y{part}" for number in (0, 1, 2, 2998, 2999) for part in range(120)]
+    assert store.exists_many([*thin, "s/02999/x"]) == {"s/02999/x"}
+    assert store.heads + store.pages * KEYS_PER_PAGE < 2 * len(thin)
