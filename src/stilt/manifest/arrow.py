@@ -118,8 +118,9 @@ def parse(data: bytes | None, where: str, columns: Sequence[str] = COLUMNS) -> p
             good = pc.match_substring_regex(table["sim_id"], f"^{SIM_ID_PATTERN}$")
             if table.num_rows and not pc.all(good, skip_nulls=False, min_count=0).as_py():
                 raise damaged(where, "a simulation id that cannot be one")
-        if "footprints" in columns and table["footprints"].null_count:
-            raise damaged(where, "a row without a list of footprints")
+        for name in {"met", "footprints"}.intersection(columns):
+            if table[name].null_count:
+                raise damaged(where, f"a row without {name}")
     except (pa.ArrowException, OSError) as error:
         raise damaged(where, str(error)) from error
     return table
@@ -196,5 +197,5 @@ def upsert(old: pa.Table, new: pa.Table) -> tuple[pa.Table | None, int, int]:
 
 def strings(column: Any) -> list[Any]:
     """Values of a column as Python strings and None."""
-    # several times faster than to_pylist
-    return list(column.to_numpy(zero_copy_only=False)) if len(column) else []
+    # not to_numpy, which loads pandas
+    return list(column.to_pylist())

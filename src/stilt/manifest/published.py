@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from stilt.errors import ManifestError
 from stilt.manifest.arrow import COLUMNS, parse, registered_at, schema, serialise, strings
 from stilt.storage import Store, concurrently, place
@@ -59,15 +61,27 @@ def publish(store: Store, rows: pa.Table) -> None:
     rows : pyarrow.Table
         Its rows, each id once.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for name in COLUMNS:
-        # null and the empty text are different scenes
-        digest.update(f"{name}\0{rows[name].null_count}\0".encode())
-        digest.update("\0".join("" if value is None else value for value in strings(rows[name])).encode())
-    key = registration_key(digest.hexdigest())
+    key = registration_key(_digest(rows))
     if not store.exists(key):
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
         store.write(key, serialise(rows, registered=now))
+
+
+def _digest(rows: pa.Table) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in COLUMNS:
+        column = rows[name].combine_chunks()
+        column = column.combine_chunks() if hasattr(column, "chunks") else column
+        digest.update(f"{name}:{len(column)}:{column.null_count}:".encode())
+        if 0 < column.null_count < len(column):
+            # null and the empty text are different scenes
+            digest.update("".join("-+"[valid] for valid in column.is_valid().to_pylist()).encode())
+        lengths = np.frombuffer(column.buffers()[1], np.int32)[
+            column.offset : column.offset + len(column) + 1
+        ]
+        digest.update((lengths - lengths[0]).tobytes())
+        digest.update(memoryview(column.buffers()[2] or b"")[lengths[0] : lengths[-1]])
+    return digest.hexdigest()
 
 
 def read_published(store: Store) -> tuple[pa.Table | None, int, tuple[str, ...]]:

@@ -93,17 +93,23 @@ class ManifestTable:
     @cached_property
     def _footprints(self) -> tuple[np.ndarray, list[tuple[str, ...]]]:
         """Codes of each row and the few distinct lists they stand for."""
-        encoded = self._table["footprints"].combine_chunks().dictionary_encode()
-        if hasattr(encoded, "chunks"):
-            encoded = encoded.combine_chunks()
+        codes, values = self._coded("footprints")
         lists = []
-        for text in encoded.dictionary.to_pylist():
+        for text in values:
             try:
                 names = json.loads(text)
                 lists.append(tuple(check_footprint_name(name) for name in names))
             except (ValueError, TypeError) as error:
                 raise damaged(self._where, f"footprints {text!r}") from error
-        return encoded.indices.to_numpy(zero_copy_only=False), lists
+        return codes, lists
+
+    def _coded(self, name: str) -> tuple[np.ndarray, list[str]]:
+        """Return a column as the number of each row's value, and the few distinct values; none is null."""
+        encoded = self._table[name].combine_chunks().dictionary_encode()
+        if hasattr(encoded, "chunks"):
+            encoded = encoded.combine_chunks()
+        # not to_numpy, which loads pandas
+        return np.from_dlpack(encoded.indices), encoded.dictionary.to_pylist()
 
     def row(self, sim_id: str) -> ManifestRow:
         """
@@ -268,14 +274,18 @@ class ManifestTable:
         list of str
             Rows with other footprints or an unknown meteorology, in id order.
         """
-        wanted = frozenset(footprints)
-        known = set(self.select(mets=mets)) if len(self) else set()
-        return sorted(
-            sim_id
-            for names, sim_ids in self.by_footprints().items()
-            for sim_id in sim_ids
-            if frozenset(names) != wanted or sim_id not in known
-        )
+        import pyarrow as pa
+
+        if not len(self):
+            return []
+        wanted, known = frozenset(footprints), frozenset(mets)
+        codes, lists = self._footprints
+        differs = np.array([frozenset(names) != wanted for names in lists])[codes]
+        codes, mets_here = self._coded("met")
+        differs |= np.array([met not in known for met in mets_here])[codes]
+        if not differs.any():
+            return []
+        return sorted(strings(self._table["sim_id"].filter(pa.array(differs))))
 
 
 def _listed(values: str | Iterable[str]) -> list[str]:

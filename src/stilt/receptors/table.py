@@ -27,7 +27,9 @@ refused only when they look like a misspelt column that is otherwise absent.
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import gc
 import logging
 import re
 import warnings
@@ -108,7 +110,7 @@ def read_receptors(path: str | Path) -> list[Receptor]:
     groups: dict[str, list[_Row]] = {}
     reader: _RowReader | None = None
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
+        with _many_objects(), file.open(encoding="utf-8-sig", newline="") as stream:
             lines = _Lines(stream)
             rows = csv.reader(lines, skipinitialspace=True, strict=True)
             for cells in rows:
@@ -180,6 +182,18 @@ def as_receptors(receptors: Any) -> list[Receptor]:
         )
     found = [_as_receptor(item) for item in receptors]
     return _drop_repeated(found, range(1, len(found) + 1), "receptors", "number")
+
+
+@contextlib.contextmanager
+def _many_objects() -> Iterator[None]:
+    """Keep the collector from looking through a hundred thousand new objects again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class _Lines:
