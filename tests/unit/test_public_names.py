@@ -19,7 +19,8 @@ PUBLIC = """
     ConfigError FailureReason FootprintError Interrupted ManifestError MetCoverageError MetError
     MetFormatError MetIntervalError MetNotFoundError MetVariableError MissingExtraError
     MissingObjectError NoQueueError ProjectError ReceptorError ReceptorOffGridError
-    StaleOutputsError StiltError StoreError StoreFullError TransportError TransportTimeoutError
+    StaleOutputsError StiltError StoreError StoreFullError StoreUnavailableError
+    TransportError TransportTimeoutError
     UnknownFootprintError UnsupportedSettingError
     __version__
 """.split()
