@@ -172,10 +172,10 @@ def test_a_full_disk_in_the_middle_stops_the_run(type_stilt, cli_project, monkey
     """The first simulation that cannot be written ends the run; what was written stays; exit 1."""
     write = LocalStore.write
 
-    def full(self, key, data):
+    def full(self, key, data, **options):
         if "202407102030" in key:
             raise StoreFullError(f"no space left to write {key}; free some.")
-        write(self, key, data)
+        write(self, key, data, **options)
 
     monkeypatch.setattr(LocalStore, "write", full)
     said = type_stilt("run", cli_project)
