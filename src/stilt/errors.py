@@ -12,6 +12,7 @@ Everything that can go wrong, as one tree.
     │   ├── ManifestError                     the manifest cannot be read
     │   ├── UnknownFootprintError (KeyError)  no footprint of that name is configured
     │   └── NoQueueError                      a queue was asked for and none is configured
+    ├── QueueError (ConnectionError)          the work queue cannot be reached or used
     ├── StoreError (OSError)                  reading or writing an output failed
     │   ├── StoreFullError                    no space left
     │   ├── StoreUnavailableError             bucket gone, access refused or out of reach
@@ -55,6 +56,8 @@ class FailureReason(StrEnum):
     STORE_FULL = "STORE_FULL"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     STORE = "STORE"
+    QUEUE = "QUEUE"
+    NOT_REGISTERED = "NOT_REGISTERED"
     FOOTPRINT = "FOOTPRINT"
     TRANSPORT = "TRANSPORT"
     INTERRUPTED = "INTERRUPTED"
@@ -107,6 +110,12 @@ class UnknownFootprintError(ProjectError, KeyError):
 
 class NoQueueError(ProjectError):
     """A work queue was asked for and none is configured."""
+
+
+class QueueError(StiltError, ConnectionError):
+    """The work queue cannot be reached or used."""
+
+    reason = FailureReason.QUEUE
 
 
 class StoreError(StiltError, OSError):

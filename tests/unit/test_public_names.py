@@ -18,7 +18,7 @@ PUBLIC = """
     calc_footprint correct_near_field run_trajectories
     ConfigError FailureReason FootprintError Interrupted ManifestError MetCoverageError MetError
     MetFormatError MetIntervalError MetNotFoundError MetVariableError MissingExtraError
-    MissingObjectError NoQueueError ProjectError ReceptorError ReceptorOffGridError
+    MissingObjectError NoQueueError ProjectError QueueError ReceptorError ReceptorOffGridError
     StaleOutputsError StiltError StoreError StoreFullError StoreUnavailableError
     TransportError TransportTimeoutError
     UnknownFootprintError UnsupportedSettingError
