@@ -79,7 +79,13 @@ class Survey:
     failed: frozenset[str]
     pending: frozenset[str]
 
-    def counts(self, sim_ids: Iterable[str] | None = None, *, running: Iterable[str] = ()) -> StatusCounts:
+    def counts(
+        self,
+        sim_ids: Iterable[str] | None = None,
+        *,
+        running: Iterable[str] = (),
+        failed: Iterable[str] = (),
+    ) -> StatusCounts:
         """
         Count states, of all or of some of the simulations.
 
@@ -87,14 +93,15 @@ class Survey:
         ----------
         sim_ids : iterable of str, optional
             Count only these.
-        running : iterable of str
-            Ids that a queue or job says are being worked on; a complete one counts as complete.
+        running, failed : iterable of str
+            Ids that a queue or job says are being worked on, or have failed; a complete one counts as
+            complete, a running one as running.
         """
         wanted = self.complete | self.failed | self.pending if sim_ids is None else frozenset(sim_ids)
         done = len(self.complete & wanted)
         busy = (frozenset(running) & wanted) - self.complete
-        failed = len((self.failed & wanted) - busy)
-        return StatusCounts(len(wanted), done, len(busy), len(wanted) - done - len(busy) - failed, failed)
+        n_failed = len(((self.failed | frozenset(failed)) & wanted) - busy - self.complete)
+        return StatusCounts(len(wanted), done, len(busy), len(wanted) - done - len(busy) - n_failed, n_failed)
 
 
 def expected_artifacts(footprints: Iterable[str] = (), *, error_trajectory: bool = False) -> tuple[str, ...]:

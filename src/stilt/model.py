@@ -21,8 +21,16 @@ from stilt.config import LocalExecution, MetConfig, ModelConfig, RuntimeSettings
 from stilt.errors import ConfigError, ProjectError, StaleOutputsError
 from stilt.ids import SimID
 from stilt.manifest import Manifest
-from stilt.outputs import check_settings, load_published_config, publish_config, record_settings, remove_stale
+from stilt.outputs import (
+    Fingerprint,
+    check_settings,
+    load_published_config,
+    publish_config,
+    record_settings,
+    remove_stale,
+)
 from stilt.receptors import Receptor, as_receptors
+from stilt.service import Queue, check_label, queue_for
 from stilt.storage import Store, is_remote_address, open_store
 from stilt.storage.layout import CONFIG
 
@@ -162,14 +170,18 @@ class Model:
         """What was asked for."""
         return Manifest(self.store)
 
-    @property
-    def queue(self) -> None:
-        """The work queue; there is none in this version."""
-        return
+    @cached_property
+    def queue(self) -> Queue | None:
+        """The work queue that ``PYSTILT_DB_URL`` names; None without. Connected when first used."""
+        return queue_for(self.runtime, self.store.uri)
 
-    def register(self, receptors: Any = None, scene_id: str | None = None) -> list[SimID]:
+    def register(
+        self, receptors: Any = None, scene_id: str | None = None, *, priority: int | None = None
+    ) -> list[SimID]:
         """
         Ask for simulations without running them; no meteorology is read.
+
+        With a queue, those that are not complete are put into it, where pull workers find them.
 
         Parameters
         ----------
@@ -177,6 +189,8 @@ class Model:
             Which; default: the model's own.
         scene_id : str, optional
             Label for all of them.
+        priority : int, optional
+            In the queue, higher first; default: 0, or what a row has.
 
         Returns
         -------
@@ -193,9 +207,14 @@ class Model:
             raise ProjectError(
                 f"there are no receptors to register; list them in {RECEPTORS_FILE} or pass them."
             )
+        if self.queue is not None:
+            self.queue.open()  # before anything is written
+        check_label(scene_id)
         record_settings(self.store, self.config)
         publish_config(self.store, self.config)
-        return self._register(found, scene_id)
+        registered = self._register(found, scene_id)
+        self._enqueue(registered, priority)
+        return registered
 
     def _register(self, receptors: Iterable[Receptor], scene_id: str | None) -> list[SimID]:
         registration = self.manifest.register_receptors(
@@ -203,7 +222,25 @@ class Model:
         )
         return registration.sim_ids
 
-    def register_pending(self, scene_id: str | None = None) -> list[SimID]:
+    def _enqueue(self, sim_ids: Iterable[str], priority: int | None = None) -> None:
+        """Bring the queue, if there is one, in line with the outputs of some simulations."""
+        if self.queue is None:
+            return
+        from stilt.execution.rebuilding import enqueue_registered
+
+        settings = Fingerprint.of(self.config).hash
+        is_error = self.config.is_error
+        enqueue_registered(
+            self.store,
+            self.queue,
+            settings,
+            self.manifest.load(),
+            sim_ids,
+            is_error=is_error,
+            priority=priority,
+        )
+
+    def register_pending(self, scene_id: str | None = None, *, priority: int | None = None) -> list[SimID]:
         """
         Register the model's receptors and return those simulations that are not complete.
 
@@ -211,13 +248,15 @@ class Model:
         ----------
         scene_id : str, optional
             Label for all of them.
+        priority : int, optional
+            In the queue, higher first.
 
         Returns
         -------
         list of SimID
             Ready for `stilt.execution.push_simulations`.
         """
-        registered = self.register(scene_id=scene_id)
+        registered = self.register(scene_id=scene_id, priority=priority)
         complete = self._survey(registered).complete
         return [sim_id for sim_id in registered if sim_id not in complete]
 
@@ -279,6 +318,8 @@ class Model:
         if stale and not refresh:
             raise StaleOutputsError(stale.message)
         must_start(config, self.store, compute_root=self.compute_root)
+        if self.queue is not None:
+            self.queue.open()
         if refresh:
             remove_stale(self.store, config)
         record_settings(self.store, config)
@@ -294,6 +335,7 @@ class Model:
         reporter = (
             progress if not (progress is None or isinstance(progress, bool)) else reporter_for(progress)
         )
+        self._enqueue(wanted)
         if not pending:
             return JobHandle(job_id="nothing-to-do", skipped=len(wanted))
         handle = submit_registered(self, pending, execution, skip_existing=skip, reporter=reporter)
@@ -384,6 +426,9 @@ class Model:
         """
         Count simulations by state, from the outputs as they are now.
 
+        What is running is known from the queue, if there is one; so are simulations that took their worker
+        down with them.
+
         Parameters
         ----------
         scene_id : str, optional
@@ -392,13 +437,22 @@ class Model:
         simulations = self.simulations
         if scene_id is not None:
             simulations = simulations.select(scene_id=scene_id)
-        return simulations.survey().counts()
+        return simulations.survey().counts(**self._in_queue())
 
     def scene_counts(self) -> dict[str | None, StatusCounts]:
         """Counts by scene; None for simulations without one."""
         simulations = self.simulations
         survey = simulations.survey()
-        return {scene: survey.counts(ids) for scene, ids in simulations.table().by_scene().items()}
+        queued = self._in_queue()
+        return {scene: survey.counts(ids, **queued) for scene, ids in simulations.table().by_scene().items()}
+
+    def _in_queue(self) -> dict[str, list[str]]:
+        """Ids of what the queue says is running or failed."""
+        watched = [] if self.queue is None else self.queue.watched()
+        return {
+            status: [row.sim_id for row in watched if row.status == status]
+            for status in ("running", "failed")
+        }
 
     def check(self) -> Report:
         """Look for everything that would stop a run; nothing is changed."""

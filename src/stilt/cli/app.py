@@ -13,6 +13,7 @@ from stilt.cli.met import met_app
 
 if TYPE_CHECKING:
     from stilt.execution.handle import JobHandle
+    from stilt.execution.monitoring import Monitor
     from stilt.model import Model
 
 app = typer.Typer(
@@ -169,12 +170,16 @@ def register(
         typer.Option("--receptors", metavar="FILE", help="Receptors instead of PROJECT/receptors.csv."),
     ] = None,
     scene_id: Annotated[str | None, typer.Option("--scene-id", help="Label for all of them.")] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option("--priority", metavar="N", help="In the work queue, higher first; default: 0."),
+    ] = None,
     output_dir: OutputDir = None,
     debug: Debug = False,
 ) -> None:
-    """Ask for simulations without running them."""
+    """Ask for simulations without running them; with a work queue, pull workers run them."""
     model = _model(project, output_dir, receptors=None if receptors is None else Path(receptors))
-    pending = model.register_pending(scene_id=scene_id)
+    pending = model.register_pending(scene_id=scene_id, priority=priority)
     n_registered = len(model.receptors) * len(model.config.mets)
     print(f"{n_registered} simulations registered, {len(pending)} of them not complete")
 
@@ -207,15 +212,28 @@ def push_worker(
     from stilt.execution.entrypoints import push_chunk
     from stilt.execution.progress import reporter_for
 
+    store = _store(project, output_dir)
     handle = push_chunk(
-        _store(project, output_dir),
+        store,
         chunk,
         n_cores=cpus,
         skip_existing=skip_existing,
         compute_root=_compute_root(compute_root),
         reporter=reporter_for(True),
+        queue=_queue(store),
     )
     return _end_of_work(handle)
+
+
+MaxRows = Annotated[
+    int | None,
+    typer.Option(
+        "--max-rows",
+        metavar="N",
+        parser=_at_least_one,
+        help="Rows claimed and processed in one batch; default: PYSTILT_MAX_ROWS or 1.",
+    ),
+]
 
 
 @app.command("pull-worker")
@@ -224,21 +242,50 @@ def pull_worker(
     follow: Annotated[
         bool, typer.Option("--follow", help="Keep waiting for more.", show_default=False)
     ] = False,
-    max_rows: Annotated[
-        int | None,
-        typer.Option("--max-rows", metavar="N", parser=_at_least_one, help="Rows claimed at once."),
-    ] = None,
+    max_rows: MaxRows = None,
+    compute_root: ComputeRoot = None,
     output_dir: OutputDir = None,
     debug: Debug = False,
-) -> None:
-    """Run simulations from the work queue."""
-    _refuse_without_queue()
+) -> int:
+    """Run simulations from the work queue, under the published settings, until none is pending."""
+    from stilt.execution.messages import no_queue_message
+
+    _require_queue(no_queue_message())
+    from stilt.execution.monitoring import LogLines
+
+    return _end_of_work(_pull(project, output_dir, compute_root, max_rows, follow=follow, monitor=LogLines()))
 
 
 @app.command()
-def serve(project: Project, output_dir: OutputDir = None, debug: Debug = False) -> None:
-    """Keep pulling simulations from the work queue until told to stop."""
-    _refuse_without_queue()
+def serve(
+    project: Project,
+    max_rows: MaxRows = None,
+    health_file: Annotated[
+        str | None,
+        typer.Option("--health-file", metavar="FILE", help="Rewritten every 5 s while the worker is alive."),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", metavar="[ADDRESS:]PORT", help="Serve metrics for Prometheus there."),
+    ] = None,
+    compute_root: ComputeRoot = None,
+    output_dir: OutputDir = None,
+    debug: Debug = False,
+) -> int:
+    """Keep pulling simulations from the work queue until told to stop (SIGTERM, Ctrl-C)."""
+    from stilt.execution.messages import no_queue_message
+
+    _require_queue(no_queue_message())
+    from stilt.execution.monitoring import HealthFile, LogLines, Metrics, Monitors
+
+    monitors: list[Monitor] = [LogLines()]
+    if health_file is not None:
+        monitors.append(HealthFile(Path(health_file)))
+    if metrics is not None:
+        monitors.append(Metrics(metrics))
+    handle = _pull(project, output_dir, compute_root, max_rows, follow=True, monitor=Monitors(monitors))
+    # being told to stop is how serving ends
+    return EXIT_FAILED if handle.stopped_because else 0
 
 
 @app.command()
@@ -255,9 +302,14 @@ def rebuild(
 
     model = _model(project, output_dir)
     show.restored(model.manifest.restore())
-    counts = model.status()
-    print("no work queue is configured: outputs are the state, there is nothing to rebuild")
-    show.counts(counts)
+    if model.queue is None:
+        counts = model.status()
+        print("no work queue is configured: outputs are the state, there is nothing to rebuild")
+        show.counts(counts)
+        return
+    from stilt.execution.rebuilding import rebuild_queue
+
+    show.rebuilt(rebuild_queue(model.store, model.queue, prune=prune))
 
 
 @app.command()
@@ -316,11 +368,42 @@ def _compute_root(given: str | None) -> Path | None:
     return None if root is None else root.absolute()
 
 
-def _refuse_without_queue() -> None:
-    from stilt.errors import NoQueueError
-    from stilt.execution.messages import no_queue_message
+def _queue(store: Any) -> Any:
+    from stilt.config import RuntimeSettings
+    from stilt.service import queue_for
 
-    raise NoQueueError(no_queue_message())
+    return queue_for(RuntimeSettings.from_env(), store.uri)
+
+
+def _require_queue(message: str) -> None:
+    from stilt.config import RuntimeSettings
+    from stilt.errors import NoQueueError
+
+    if not RuntimeSettings.from_env().has_queue:
+        raise NoQueueError(message)
+
+
+def _pull(
+    project: str,
+    output_dir: str | None,
+    compute_root: str | None,
+    max_rows: int | None,
+    *,
+    follow: bool,
+    monitor: Monitor,
+) -> JobHandle:
+    from stilt.config import RuntimeSettings
+    from stilt.execution.pulling import pull
+
+    store = _store(project, output_dir)
+    return pull(
+        store,
+        _queue(store),
+        follow=follow,
+        max_rows=RuntimeSettings.from_env().max_rows if max_rows is None else max_rows,
+        compute_root=_compute_root(compute_root),
+        monitor=monitor,
+    )
 
 
 def _end_of_run(model: Model, project: str, output_dir: str | None, handle: JobHandle) -> int:

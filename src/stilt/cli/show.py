@@ -7,17 +7,20 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stilt.completion import StatusCounts, expected_footprints
+from stilt.completion import StatusCounts, Survey, expected_footprints
 from stilt.ids import SimID
+from stilt.service import QueueCounts, Watched
+from stilt.storage import Store
 from stilt.storage.failures import FailureRecord, read_failure
 
 if TYPE_CHECKING:
     from stilt.execution.handle import JobHandle
     from stilt.execution.preflight import Report
+    from stilt.execution.rebuilding import RebuildReport
     from stilt.manifest import Restored
     from stilt.model import Model
 
@@ -42,6 +45,10 @@ class Summary:
         Rows that would be registered with other footprints or for another meteorology now.
     failures : dict of FailureRecord
         Why the last attempts failed, by simulation.
+    queue : QueueCounts, optional
+        Rows of the work queue by status; None without one.
+    workers : sequence of Watched
+        What is being worked on.
     """
 
     output_dir: str
@@ -53,6 +60,8 @@ class Summary:
     footprints: Sequence[str] = ()
     cache: tuple[str, int] | None = None
     stale: str = ""
+    queue: QueueCounts | None = None
+    workers: Sequence[Watched] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,6 +74,17 @@ class Summary:
         out["stale"] = self.stale
         if self.cache is not None:
             out["cache"] = {"path": self.cache[0], "bytes": self.cache[1]}
+        if self.queue is not None:
+            out["queue"] = asdict(self.queue)
+            out["running_now"] = [
+                {
+                    "sim_id": row.sim_id,
+                    "worker": row.worker,
+                    "seconds": round(row.seconds or 0.0, 1),
+                    "attempt": row.attempts,
+                }
+                for row in self.workers
+            ]
         if self.scenes is not None:
             out["scenes"] = [{"scene_id": scene, **counts.to_dict()} for scene, counts in self.scenes.items()]
         if self.failures is not None:
@@ -104,26 +124,30 @@ def summarise(
         simulations = simulations.select(scene_id=scene_id)
     survey = simulations.survey()
     table = simulations.table()
-    if scene_id is not None and not survey.complete | survey.failed | survey.pending:
+    wanted = survey.complete | survey.failed | survey.pending
+    if scene_id is not None and not wanted:
         known = [scene for scene in table.by_scene() if scene is not None]
         listed = ", ".join(known[:10]) or "none"
         raise ProjectError(f"no simulation is registered with scene '{scene_id}'; scenes: {listed}.")
+    watched = [] if model.queue is None else model.queue.watched()
+    running = [row for row in watched if row.status == "running"]
+    fallen = {row.sim_id: row for row in watched if row.status == "failed"}
+    queued = {"running": [row.sim_id for row in running], "failed": list(fallen)}
     scenes = None
     if by_scene:
         scenes = {
-            scene: survey.counts(ids)
+            scene: survey.counts(ids, **queued)
             for scene, ids in table.by_scene().items()
             if scene_id is None or scene == scene_id
         }
     footprints = expected_footprints(model.config)
     records = None
     if failures:
-        found = ((sim_id, read_failure(model.store, sim_id)) for sim_id in sorted(survey.failed))
-        records = {sim_id: record for sim_id, record in found if record is not None}
+        records = _failures(model.store, survey, fallen)
     stale = check_settings(model.store, model.config)
     return Summary(
         output_dir=model.output_dir,
-        counts=survey.counts(),
+        counts=survey.counts(**queued),
         scene_id=scene_id,
         scenes=scenes,
         differing=table.differing(footprints, model.config.mets) if len(table) else [],
@@ -131,7 +155,28 @@ def summarise(
         footprints=footprints,
         cache=_cache(model),
         stale=stale.message if stale else "",
+        queue=None if model.queue is None else model.queue.counts(scene_id, settings=_settings(model)),
+        workers=[row for row in running if scene_id is None or row.sim_id in wanted],
     )
+
+
+def _failures(store: Store, survey: Survey, fallen: Mapping[str, Watched]) -> dict[str, FailureRecord]:
+    """Why simulations failed: what they left behind, or what the queue knows of those that could not."""
+    records = {}
+    for sim_id in sorted(survey.failed | (survey.pending & fallen.keys())):
+        record = read_failure(store, sim_id)
+        if record is None and sim_id in fallen:
+            row = fallen[sim_id]
+            record = FailureRecord(row.reason, row.message, attempt=row.attempts)
+        if record is not None:
+            records[sim_id] = record
+    return records
+
+
+def _settings(model: Model) -> str:
+    from stilt.outputs import Fingerprint
+
+    return Fingerprint.of(model.config).hash
 
 
 def as_json(values: Any) -> None:
@@ -170,8 +215,36 @@ def status(summary: Summary, *, failures: bool = False) -> None:
             print("no failures")
     elif summary.counts.failed:
         print("\n--failures lists what failed and why")
+    if summary.queue is not None:
+        _queue(summary.queue, summary.workers)
     if summary.cache is not None and summary.cache[1]:
         print(f"\nprepared meteorology: {size(summary.cache[1])} in {summary.cache[0]}")
+
+
+def _queue(rows: QueueCounts, workers: Sequence[Watched]) -> None:
+    print(
+        f"\nwork queue: {rows.pending} pending, {rows.running} running, {rows.done} done, "
+        f"{rows.failed} failed"
+    )
+    if rows.other_settings:
+        print(
+            f"{rows.other_settings} pending rows were asked for under other settings, so no worker takes "
+            "them; stilt run, register or rebuild brings them up to date"
+        )
+    for row in workers[:_MAX_LISTED]:
+        again = f", attempt {row.attempts}" if row.attempts > 1 else ""
+        print(f"  {row.sim_id} by {row.worker} for {row.seconds or 0.0:.0f} s{again}")
+    if len(workers) > _MAX_LISTED:
+        print(f"  and {len(workers) - _MAX_LISTED} more (--json lists them)")
+
+
+def rebuilt(found: RebuildReport) -> None:
+    """Print what became of the queue."""
+    print(f"{found.queued} rows became pending, {found.recorded} done")
+    if found.unknown:
+        what = "removed" if found.pruned else "--prune removes them"
+        print(f"{len(found.unknown)} rows are not in the manifest, such as {found.unknown[0]}; {what}")
+    _queue(found.counts, ())
 
 
 def counts(each: StatusCounts) -> None:
@@ -242,6 +315,8 @@ def work_summary(handle: JobHandle) -> None:
         said.append(f"{there} complete before")
     if handle.failed:
         said.append(f"{len(handle.failed)} failed")
+    if handle.elsewhere:
+        said.append(f"{len(handle.elsewhere)} running elsewhere")
     print(f"{'interrupted: ' if handle.interrupted else ''}{', '.join(said)}")
     for reason, count in handle.reasons.items():
         example = next(result for result in handle.failed if result.reason == reason)

@@ -54,12 +54,19 @@ class RuntimeSettings(Section):
     max_rows: Int = Field(
         default=1, ge=1, description="Queue rows a worker claims and processes in one batch [1]."
     )
+    lease: Int = Field(
+        default=60, ge=1, description="How long a worker's claim on a queue row lasts unless renewed [s]."
+    )
+    max_attempts: Int = Field(
+        default=3, ge=1, description="How often a simulation may take its worker down before it fails [1]."
+    )
     threads: Int | None = Field(default=None, ge=1, description="Threads of one simulation [1]; none: one.")
 
     @classmethod
     def from_env(cls) -> Self:
         """
-        Read ``PYSTILT_DB_URL``, ``_CACHE_DIR``, ``_COMPUTE_ROOT``, ``_MAX_ROWS`` and ``_THREADS``.
+        Read ``PYSTILT_DB_URL``, ``_CACHE_DIR``, ``_COMPUTE_ROOT``, ``_MAX_ROWS``, ``_LEASE``,
+        ``_MAX_ATTEMPTS`` and ``_THREADS``.
 
         Returns
         -------
@@ -78,6 +85,8 @@ class RuntimeSettings(Section):
             cache_dir: str | None = None
             compute_root: str | None = None
             max_rows: str | None = None
+            lease: str | None = None
+            max_attempts: str | None = None
             threads: str | None = None
 
         found = {key: value for key, value in _Environment().model_dump().items() if value is not None}

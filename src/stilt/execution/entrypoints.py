@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from stilt.completion import complete_ids, expected_artifacts
-from stilt.errors import NoQueueError, ProjectError, StaleOutputsError
+from stilt.errors import ProjectError, StaleOutputsError
 from stilt.execution.handle import JobHandle
-from stilt.execution.messages import no_queue_message
 from stilt.execution.progress import Reporter
 from stilt.execution.registry import get_backend
 from stilt.execution.tasks import Task, TaskList, in_running_order, read_chunk
@@ -18,8 +17,10 @@ from stilt.manifest import Manifest
 from stilt.outputs import load_published_config, publish_config, record_settings
 
 if TYPE_CHECKING:
-    from stilt.config import ModelConfig
+    from stilt.config import ModelConfig, RuntimeSettings
+    from stilt.execution.monitoring import Monitor
     from stilt.sections import Section
+    from stilt.service import Queue
     from stilt.storage import Store
 
 
@@ -44,6 +45,16 @@ class HasProject(Protocol):
     @property
     def compute_root(self) -> Path | None:
         """Where scratch folders go."""
+        ...
+
+    @property
+    def queue(self) -> Queue | None:
+        """The work queue, if one is configured."""
+        ...
+
+    @property
+    def runtime(self) -> RuntimeSettings:
+        """Settings of the machine."""
         ...
 
 
@@ -129,7 +140,7 @@ def submit_registered(
         )
     record_settings(model.store, model.config)
     publish_config(model.store, model.config)
-    context = WorkContext(model.store, model.config, skip_existing, model.compute_root)
+    context = WorkContext(model.store, model.config, skip_existing, model.compute_root, model.queue)
     tasks = TaskList(table, wanted, error_trajectory=context.params.is_error)
     return get_backend(section, context, reporter).submit(tasks)
 
@@ -142,6 +153,7 @@ def push_chunk(
     skip_existing: bool = True,
     compute_root: Path | None = None,
     reporter: Reporter | None = None,
+    queue: Queue | None = None,
 ) -> JobHandle:
     """
     Run a chunk of work under the published configuration, if that is the one it was meant for.
@@ -156,6 +168,8 @@ def push_chunk(
         See `push_simulations`.
     compute_root : Path, optional
         Where scratch folders go.
+    queue : Queue, optional
+        Work queue from which the simulations are claimed, so that pull workers leave them alone.
 
     Returns
     -------
@@ -171,11 +185,11 @@ def push_chunk(
         work = read_chunk(store, chunk)
         config = published_config(store, work.settings)
         _must_start(config, store, compute_root)
-        context = WorkContext(store, config, skip_existing, compute_root)
+        context = WorkContext(store, config, skip_existing, compute_root, queue)
         return _push(work.tasks, context, n_cores, reporter)
     config = published_config(store)
     _must_start(config, store, compute_root)
-    context = WorkContext(store, config, skip_existing, compute_root)
+    context = WorkContext(store, config, skip_existing, compute_root, queue)
     is_error = context.params.is_error
     table = Manifest(store).load()
     wanted = table.select(mets=list(config.mets))
@@ -215,25 +229,49 @@ def published_config(store: Store, settings: str | None = None) -> ModelConfig:
     return config
 
 
-def pull_simulations(model: HasProject, *, follow: bool = False, max_rows: int | None = None) -> JobHandle:
+def pull_simulations(
+    model: HasProject,
+    *,
+    follow: bool = False,
+    max_rows: int | None = None,
+    monitor: Monitor | None = None,
+) -> JobHandle:
     """
-    Take simulations from the work queue until it is empty.
+    Take simulations from the work queue and run them here, until nothing is pending.
 
     Parameters
     ----------
     model : Model
-        The project.
+        The project; workers use the settings published with its registrations.
     follow : bool
-        Keep waiting for more.
+        Keep waiting for more until told to stop (SIGTERM, Ctrl-C).
     max_rows : int, optional
-        Rows claimed at once.
+        Rows claimed and processed in one batch, not a limit on the total; default: ``PYSTILT_MAX_ROWS``.
+    monitor : Monitor, optional
+        Told what happens.
+
+    Returns
+    -------
+    JobHandle
+        With the results; of a worker that follows, the latest thousand.
 
     Raises
     ------
     NoQueueError
-        Always: this version has no queue.
+        When ``PYSTILT_DB_URL`` is not set.
+    StiltError
+        What makes all of the work impossible.
     """
-    raise NoQueueError(no_queue_message())
+    from stilt.execution.pulling import pull
+
+    return pull(
+        model.store,
+        model.queue,
+        follow=follow,
+        max_rows=model.runtime.max_rows if max_rows is None else max_rows,
+        compute_root=model.compute_root,
+        monitor=monitor,
+    )
 
 
 def _push(

@@ -60,6 +60,8 @@ class JobHandle:
         Name of the signal that interrupted it; empty when none did.
     dropped : list of str
         Simulations that had begun when it was interrupted.
+    elsewhere : list of str
+        Simulations left alone because a pull worker or another run holds them.
     """
 
     job_id: str
@@ -70,6 +72,7 @@ class JobHandle:
     stopped_because: str = ""
     stop_signal: str = ""
     dropped: list[str] = field(default_factory=list, repr=False)
+    elsewhere: list[str] = field(default_factory=list, repr=False)
 
     def wait(self) -> list[SimulationResult]:
         """

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from stilt.errors import StaleOutputsError
+from stilt.execution.claiming import PushClaims
 from stilt.execution.pool import run_inline, run_pool
 from stilt.execution.progress import Reporter, Silent
 from stilt.execution.results import SimulationResult
@@ -37,6 +38,8 @@ class RunOutcome:
         Name of the signal that interrupted it; empty when none did.
     dropped : list of str
         Simulations that had begun when it was interrupted.
+    elsewhere : list of str
+        Simulations left alone because a pull worker or another run holds them.
     """
 
     total: int
@@ -45,6 +48,7 @@ class RunOutcome:
     stopped_because: str = ""
     stop_signal: str = ""
     dropped: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
 
     @property
     def n_failed(self) -> int:
@@ -75,7 +79,7 @@ def run_locally(
     total : int
         How many there are.
     context : WorkContext
-        Store and settings.
+        Store and settings; its queue, if there is one, is asked for each task and told how it ended.
     n_workers : int
         Worker processes; 1 runs in this process.
     reporter : Reporter, optional
@@ -100,17 +104,22 @@ def run_locally(
     forced = False
     said: set[str] = set()
     refused = ""
+    claims = PushClaims(
+        context.queue, context.fingerprint.hash, at_once=n_workers, should_stop=flag.is_raised
+    )
     try:
-        with heeding_signals(flag, reporter.say):
+        with heeding_signals(flag, reporter.say), claims:
             warm_up(context.config, reporter, share=n_workers > 1)
             work = functools.partial(_run, context)
+            granted = claims.granted(tasks)
             if n_workers == 1:
-                finished = run_inline(tasks, work, flag)
+                finished = run_inline(granted, work, flag)
             else:
-                finished = run_pool(tasks, work, flag, n_workers=n_workers, died=_died_in(context))
+                finished = run_pool(granted, work, flag, n_workers=n_workers, died=_died_in(context))
             reporter.start(total)
             with contextlib.closing(finished):
                 for _, result in finished:
+                    claims.settle(result)
                     if result.status == "interrupted":
                         outcome.dropped.append(result.sim_id)
                         continue
@@ -135,8 +144,9 @@ def run_locally(
         raise StaleOutputsError(refused)
     if any(TRAJECTORY in result.made for result in outcome.results):
         note_warm(context.config)
-    is_short = len(outcome.results) < total
     outcome.stop_signal = flag.signal
+    outcome.elsewhere = claims.elsewhere
+    is_short = len(outcome.results) + len(claims.elsewhere) < total
     outcome.interrupted = forced or (flag.is_raised() and is_short and not outcome.stopped_because)
     return outcome
 

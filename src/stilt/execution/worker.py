@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stilt._version import __version__
 from stilt.completion import missing_artifacts
@@ -52,6 +52,7 @@ from stilt.execution.results import SimulationResult
 from stilt.execution.tasks import Task
 from stilt.outputs import Fingerprint, ensure_settings
 from stilt.receptors import Receptor
+from stilt.service import Queue
 from stilt.storage import Store, place
 from stilt.storage.failures import clear_failure, record_failure
 from stilt.storage.layout import (
@@ -95,18 +96,24 @@ class WorkContext:
         Make only what is missing; False makes everything again.
     compute_root : Path, optional
         Where scratch folders go; none: the system's temporary folder.
+    queue : Queue, optional
+        Work queue that whoever hands out the tasks claims them from; it does not travel to workers.
     """
 
     store: Store
     config: ModelConfig
     skip_existing: bool = True
     compute_root: Path | None = None
+    queue: Queue | None = field(default=None, repr=False, compare=False)
     fingerprint: Fingerprint = field(init=False)
     params: TransportParams = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fingerprint", Fingerprint.of(self.config))
         object.__setattr__(self, "params", self.config.transport_params())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "queue": None}
 
 
 def run_task(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from stilt.config import RuntimeSettings
 from stilt.service.queue import LEASE, MAX_ATTEMPTS, Claim, Queue, QueueCounts, Watched, check_label
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "Watched",
     "check_label",
     "open_queue",
+    "queue_for",
 ]
 
 
@@ -66,6 +68,32 @@ def open_queue(
     from stilt.service.postgres import PostgresQueue
 
     return PostgresQueue(address, project, lease=lease, max_attempts=max_attempts, patience=patience)
+
+
+def queue_for(runtime: RuntimeSettings, project: str) -> Queue | None:
+    """
+    Open the queue that the environment names.
+
+    Parameters
+    ----------
+    runtime : RuntimeSettings
+        Settings of the machine.
+    project : str
+        Address of the output root.
+
+    Returns
+    -------
+    Queue or None
+        None when ``PYSTILT_DB_URL`` is not set; nothing is connected yet.
+    """
+    if runtime.db_url is None:
+        return None
+    return open_queue(
+        runtime.db_url.get_secret_value(),
+        project,
+        lease=float(runtime.lease),
+        max_attempts=runtime.max_attempts,
+    )
 
 
 def __getattr__(name: str) -> Any:

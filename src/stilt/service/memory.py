@@ -174,7 +174,11 @@ class MemoryQueue:
     def claim_ids(self, worker: str, sim_ids: Iterable[str], *, settings: str) -> list[Claim]:
         """Take these rows; see `Queue.claim_ids`."""
         with self._changed:
-            found = [self._rows[sim_id] for sim_id in dict.fromkeys(sim_ids) if sim_id in self._rows]
+            found = []
+            for sim_id in dict.fromkeys(sim_ids):
+                if sim_id not in self._rows:
+                    self._rows[sim_id] = _Row(sim_id, settings, self._next_position(), self.max_attempts)
+                found.append(self._rows[sim_id])
             free = [row for row in found if row.status != "running" or self._is_expired(row)]
             for row in free:
                 if row.status in ("done", "failed"):
@@ -279,6 +283,9 @@ class MemoryQueue:
                 if self._news != seen:
                     return True
         return True
+
+    def be_patient(self, seconds: float, should_stop: Callable[[], bool] | None = None) -> None:
+        """Memory does not go away."""
 
     # --- looking ----------------------------------------------------------------------------------
 

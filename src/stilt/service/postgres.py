@@ -155,9 +155,14 @@ class PostgresQueue:
 
     def claim_ids(self, worker: str, sim_ids: Iterable[str], *, settings: str) -> list[Claim]:
         """Take these rows; see `Queue.claim_ids`."""
-        order = {sim_id: place for place, sim_id in enumerate(sim_ids)}
+        order = {sim_id: place for place, sim_id in enumerate(dict.fromkeys(sim_ids))}
         found = self._fetch(
-            "claim_by_id", worker=worker, sim_ids=list(order), settings=settings, lease=self.lease
+            "claim_by_id",
+            worker=worker,
+            sim_ids=list(order),
+            settings=settings,
+            lease=self.lease,
+            max_attempts=self.max_attempts,
         )
         return sorted((_claim(worker, row) for row in found), key=lambda claim: order[claim.sim_id])
 
@@ -235,6 +240,11 @@ class PostgresQueue:
                     connection.execute("UNLISTEN stilt_queue")
 
         return self.connections.call(listen)
+
+    def be_patient(self, seconds: float, should_stop: Callable[[], bool] | None = None) -> None:
+        """Keep trying for so long when the queue goes away; see `Queue.be_patient`."""
+        self.connections.patience = seconds
+        self.connections.should_stop = should_stop or (lambda: False)
 
     # --- looking ----------------------------------------------------------------------------------
 

@@ -219,7 +219,7 @@ class Queue(Protocol):
         ...
 
     def claim_ids(self, worker: str, sim_ids: Iterable[str], *, settings: str) -> list[Claim]:
-        """Take these rows, whatever they are, except those that somebody else holds."""
+        """Take these rows, whatever they are, new ones too, except those that somebody else holds."""
         ...
 
     def begin(self, claim: Claim) -> bool:
@@ -288,6 +288,10 @@ class Queue(Protocol):
 
     def remove(self, sim_ids: Iterable[str]) -> int:
         """Remove rows, running ones too (their workers notice); return how many."""
+        ...
+
+    def be_patient(self, seconds: float, should_stop: Callable[[], bool] | None = None) -> None:
+        """From now on keep trying for so long, unless asked to stop, when the queue cannot be reached."""
         ...
 
     def close(self) -> None:

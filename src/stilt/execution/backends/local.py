@@ -56,6 +56,7 @@ class LocalBackend:
             stopped_because=outcome.stopped_because,
             stop_signal=outcome.stop_signal,
             dropped=outcome.dropped,
+            elsewhere=outcome.elsewhere,
         )
 
     def _workers(self, total: int) -> tuple[int, str]:

@@ -66,21 +66,18 @@ RETURNING simulation.sim_id, simulation.settings, simulation.scene, simulation.a
     simulation.max_attempts, simulation.priority, simulation.position
 
 -- name: claim_by_id
--- Whatever nobody else holds, whether it is pending, done or failed.
-WITH free AS MATERIALIZED (
-    SELECT sim_id FROM stilt_simulation
-    WHERE project = %(project)s AND sim_id = ANY(%(sim_ids)s::text[])
-        AND (status <> 'running' OR lease_until < now())
-    ORDER BY sim_id
-    FOR UPDATE
-)
-UPDATE stilt_simulation AS simulation SET
-    status = 'running', worker = %(worker)s, claimed_at = now(), settings = %(settings)s,
-    lease_until = now() + make_interval(secs => %(lease)s),
+-- Whatever nobody else holds, whether it is pending, done, failed or was never asked for.
+INSERT INTO stilt_simulation AS simulation
+    (project, sim_id, settings, max_attempts, status, worker, claimed_at, lease_until)
+SELECT %(project)s, wanted.sim_id, %(settings)s, %(max_attempts)s, 'running', %(worker)s, now(),
+    now() + make_interval(secs => %(lease)s)
+FROM unnest(%(sim_ids)s::text[]) AS wanted (sim_id)
+ON CONFLICT (project, sim_id) DO UPDATE SET
+    status = 'running', worker = EXCLUDED.worker, claimed_at = now(), settings = EXCLUDED.settings,
+    lease_until = EXCLUDED.lease_until,
     began_at = NULL, reason = NULL, message = NULL, finished_at = NULL,
     attempts = CASE WHEN simulation.status IN ('done', 'failed') THEN 0 ELSE simulation.attempts END
-FROM free
-WHERE simulation.project = %(project)s AND simulation.sim_id = free.sim_id
+WHERE simulation.status <> 'running' OR simulation.lease_until < now()
 RETURNING simulation.sim_id, simulation.settings, simulation.scene, simulation.attempts,
     simulation.max_attempts
 

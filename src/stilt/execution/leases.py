@@ -1,0 +1,189 @@
+"""
+What a worker holds of a queue: claims, a heartbeat that renews them, and how they end.
+
+A thread renews the leases while the engine computes; it runs because compiled kernels release
+the interpreter. When the queue says that a claim is lost (its lease was over before it was
+renewed, or its row was removed), the simulation is told to stop and its outcome is not
+reported: the row belongs to somebody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+
+from stilt.errors import FailureReason, QueueError
+from stilt.execution.results import SimulationResult
+from stilt.service import Claim, Queue
+
+_BEATS_PER_LEASE = 3.0
+"""Renewals in one lease, so that one or two may fail."""
+
+PATIENCE = 300.0
+"""Seconds to wait for a queue that went away in the middle of the work."""
+
+_TICK = 1.0
+"""Longest sleep of the heartbeat [s]."""
+
+_WORTH_ANOTHER_TRY = frozenset({FailureReason.STORE})
+"""Failures that may be gone next time, up to the attempts a row has."""
+
+
+def worker_name() -> str:
+    """Return a name that no other worker has: host, process and a random ending."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
+class Leases:
+    """
+    The claims of one worker, renewed by a thread while this is entered.
+
+    Parameters
+    ----------
+    queue : Queue
+        Where they come from.
+    worker : str
+        Whose they are.
+    tick : callable, optional
+        Called about once a second by the thread, for signs of life.
+    patience : float
+        Seconds to wait for a queue that went away in the middle of the work.
+    should_stop : callable, optional
+        Whether not to wait any longer.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        worker: str,
+        *,
+        tick: Callable[[], None] | None = None,
+        patience: float = PATIENCE,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        self.queue = queue
+        self.worker = worker
+        self._patience = patience
+        self._should_stop = should_stop
+        self._tick = tick
+        self._held: dict[str, Claim] = {}
+        self._lost: set[str] = set()
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Leases:
+        self._ending.clear()
+        self.queue.be_patient(self._patience, self._should_stop)
+        self._thread = threading.Thread(target=self._beat, name="stilt-heartbeat", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.queue.be_patient(0.0)
+        # what cannot be returned now returns when its lease is over
+        with contextlib.suppress(QueueError):
+            self.release()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def hold(self, claims: Iterable[Claim]) -> None:
+        """Take care of these claims from now on."""
+        with self._lock:
+            for claim in claims:
+                self._held[claim.sim_id] = claim
+                self._lost.discard(claim.sim_id)
+
+    def begin(self, sim_id: str) -> bool:
+        """Count an attempt; False when the claim is lost."""
+        claim = self._held.get(sim_id)
+        if claim is None or self.is_lost(sim_id):
+            return False
+        if self.queue.begin(claim):
+            return True
+        self._drop([sim_id])
+        return False
+
+    def is_lost(self, sim_id: str) -> bool:
+        """Whether somebody else may have the row by now."""
+        return sim_id in self._lost
+
+    def complete(self, sim_ids: Iterable[str]) -> None:
+        """Finish claims whose outputs are all in place."""
+        claims = self._drop(sim_ids)
+        if claims:
+            self.queue.done(claims)
+
+    def settle(self, result: SimulationResult, *, retry: bool = False) -> None:
+        """
+        End a claim as its simulation ended.
+
+        Parameters
+        ----------
+        result : SimulationResult
+            What became of it. Interrupted and refused ones are returned to the queue, and so is one for
+            which the disk was full: another worker may do better.
+        retry : bool
+            Whether a failure that may be gone next time is tried again.
+        """
+        claims = self._drop([result.sim_id])
+        if not claims:
+            return
+        if result.ok:
+            self.queue.done(claims)
+        elif result.status != "failed" or result.reason == FailureReason.STORE_FULL:
+            self.queue.release(claims)
+        else:
+            again = retry and result.reason in _WORTH_ANOTHER_TRY
+            self.queue.failed(claims[0], result.reason, result.message, retry=again)
+
+    def refuse(self, sim_id: str, reason: str, message: str) -> None:
+        """End a claim that cannot even begin."""
+        for claim in self._drop([sim_id]):
+            self.queue.failed(claim, reason, message)
+
+    def release(self) -> None:
+        """Return everything that is still held."""
+        claims = self._drop(list(self._held))
+        if claims:
+            self.queue.release(claims)
+
+    def _drop(self, sim_ids: Iterable[str]) -> list[Claim]:
+        """Stop renewing; return the claims that are not lost."""
+        with self._lock:
+            dropped = [self._held.pop(sim_id) for sim_id in sim_ids if sim_id in self._held]
+            return [claim for claim in dropped if claim.sim_id not in self._lost]
+
+    def _beat(self) -> None:
+        pause = self.queue.lease / _BEATS_PER_LEASE
+        due = time.monotonic() + pause
+        while not self._ending.wait(min(_TICK, pause)):
+            if self._tick is not None:
+                self._tick()
+            if time.monotonic() < due:
+                continue
+            with self._lock:
+                claims = list(self._held.values())
+            try:
+                lost = set(self.queue.heartbeat(claims)) if claims else set()
+            except QueueError:
+                continue  # at the next tick again; the lease may outlast the trouble
+            due = time.monotonic() + pause
+            with self._lock:
+                # one that ended while its renewal was under way is not lost
+                self._lost |= lost & set(self._held)

@@ -1,0 +1,364 @@
+"""
+A worker that asks a queue what to do.
+
+::
+
+    until told to stop (or, without ``follow``, until nothing is pending)
+      claim some rows of the settings published for this project
+        those whose outputs exist    -> done, without running
+        the others, by met window    -> begin, run_task, done or failed
+      nothing there                  -> take rows from the dead, look for new settings, sleep
+    return what is still claimed
+
+The worker reads the published configuration and the manifest, never the user's files. It works
+with one set of settings at a time and claims only rows of that set; when others are published
+it moves on to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stilt.completion import complete_ids
+from stilt.errors import FailureReason, NoQueueError, StaleOutputsError, StoreError
+from stilt.execution.handle import JobHandle
+from stilt.execution.leases import PATIENCE, Leases, worker_name
+from stilt.execution.messages import no_queue_message
+from stilt.execution.monitoring import Monitor
+from stilt.execution.preflight import must_start
+from stilt.execution.progress import Silent
+from stilt.execution.results import SimulationResult
+from stilt.execution.stopping import StopFlag, heeding_signals
+from stilt.execution.tasks import Task, tasks_for
+from stilt.execution.warmup import note_warm, warm_up
+from stilt.execution.worker import WorkContext, is_fatal, run_task
+from stilt.manifest import Manifest, ManifestTable
+from stilt.outputs import load_published_config
+from stilt.service import Claim, Queue
+from stilt.storage import Store
+from stilt.storage.failures import record_failure
+from stilt.storage.layout import TRAJECTORY
+
+_POLL = 60.0
+"""Longest sleep of an idle worker; notifications wake it at once, so this is for lost ones [s]."""
+
+_AFTER_REFUSAL = 5.0
+"""Pause after settings changed under a claim [s]."""
+
+_RESULTS_KEPT = 1000
+"""Results a worker that follows remembers; it may run for months."""
+
+
+@dataclass
+class _Project:
+    """What a worker knows of the project, read anew when settings change or an id is unknown."""
+
+    context: WorkContext
+    settings: str
+    table: ManifestTable
+
+
+class PullWorker:
+    """
+    Takes simulations from a queue and runs them in this process.
+
+    Parameters
+    ----------
+    store : Store
+        The output root.
+    queue : Queue
+        Its work.
+    max_rows : int
+        Rows claimed at once.
+    follow : bool
+        Keep waiting for more.
+    compute_root : Path, optional
+        Where scratch folders go.
+    monitor : Monitor, optional
+        Told what happens.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        queue: Queue,
+        *,
+        max_rows: int = 1,
+        follow: bool = False,
+        compute_root: Path | None = None,
+        monitor: Monitor | None = None,
+    ) -> None:
+        self.store = store
+        self.queue = queue
+        self.name = worker_name()
+        self._max_rows = max_rows
+        self._follow = follow
+        self._compute_root = compute_root
+        self._monitor = monitor or Monitor()
+        self._flag = StopFlag()
+        self._leases = Leases(
+            queue,
+            self.name,
+            tick=self._monitor.alive,
+            patience=float("inf") if follow else PATIENCE,
+            should_stop=self._flag.is_raised,
+        )
+        self._results: deque[SimulationResult] = deque(maxlen=_RESULTS_KEPT if follow else None)
+        self._stopped_because = ""
+        self._next_reap = 0.0
+        self._is_warm = False
+
+    def stop(self) -> None:
+        """Ask the worker to return its claims and end."""
+        self._flag.raise_flag()
+
+    def run(self) -> JobHandle:
+        """
+        Work until there is nothing left or until asked to stop.
+
+        Returns
+        -------
+        JobHandle
+            With the results; of a worker that follows, the latest ones.
+
+        Raises
+        ------
+        StiltError
+            What makes all of the work impossible: nothing published, no meteorology, no queue.
+        """
+        self.queue.open()
+        try:
+            with heeding_signals(self._flag, self._monitor.say), self._leases:
+                self._work()
+        except KeyboardInterrupt:
+            self._flag.raise_flag()
+        finally:
+            self._monitor.close()
+            self._flag.close()
+        return JobHandle(
+            job_id=f"pull-{self.name}",
+            results=list(self._results),
+            interrupted=self._flag.is_raised() and not self._stopped_because,
+            stopped_because=self._stopped_because,
+        )
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        project = self._read_project()
+        while not self._flag.is_raised():
+            self._monitor.sign_of_life()
+            self._reap()
+            claims = self.queue.claim(
+                self.name, self._max_rows, settings=project.settings, begin=self._max_rows == 1
+            )
+            if claims:
+                project = self._process(project, claims)
+                continue
+            if self._reap(at_once=True):
+                continue
+            if self._published_settings() != project.settings:
+                project = self._read_project()
+                continue
+            if not self._follow:
+                break
+            self._sleep(project.settings)
+        self._mention_others(project.settings)
+
+    def _process(self, project: _Project, claims: Sequence[Claim]) -> _Project:
+        self._leases.hold(claims)
+        self._monitor.claimed(claims)
+        if any(claim.sim_id not in project.table for claim in claims):
+            project.table = Manifest(self.store).load()
+        tasks = self._tasks(project, claims)
+        by_id = {claim.sim_id: claim for claim in claims}
+        for task in self._skip_complete(tasks):
+            if self._flag.is_raised():
+                break
+            claim = by_id[task.sim_id]
+            if self._max_rows > 1 and not self._leases.begin(task.sim_id):
+                continue
+            result = self._run(project, task, claim)
+            if result.status == "refused":
+                return self._refused(project, result)
+            if is_fatal(result):
+                self._stopped_because = result.message
+                self._flag.raise_flag()
+        # what was not reached, because of a signal or a full disk
+        self._leases.release()
+        return project
+
+    def _run(self, project: _Project, task: Task, claim: Claim) -> SimulationResult:
+        self._monitor.began(claim)
+        if not self._is_warm:
+            warm_up(project.context.config, _Saying(self._monitor), share=False)
+        result = run_task(task, project.context, should_stop=lambda: self._should_stop(task.sim_id))
+        if not self._is_warm and TRAJECTORY in result.made:
+            self._is_warm = True
+            note_warm(project.context.config)
+        was_lost = self._leases.is_lost(task.sim_id)
+        self._leases.settle(result, retry=True)
+        self._monitor.ended(result)
+        if was_lost:
+            self._monitor.say(f"{task.sim_id} had been given to another worker meanwhile")
+        elif result.ok or result.status == "failed":
+            self._results.append(result)
+        return result
+
+    def _should_stop(self, sim_id: str) -> bool:
+        self._monitor.sign_of_life()
+        return self._flag.is_raised() or self._leases.is_lost(sim_id)
+
+    # --- before anything runs ---------------------------------------------------------------------
+
+    def _tasks(self, project: _Project, claims: Sequence[Claim]) -> list[Task]:
+        """Describe what is claimed; rows nobody registered fail with that reason."""
+        known = []
+        for claim in claims:
+            if claim.sim_id in project.table:
+                known.append(claim.sim_id)
+                continue
+            message = "it is in the queue but not in the manifest; `stilt rebuild --prune` removes such rows."
+            self._leases.refuse(claim.sim_id, FailureReason.NOT_REGISTERED, message)
+            self._monitor.say(f"{claim.sim_id} failed: {message}")
+        is_error = project.context.params.is_error
+        return list(tasks_for(project.table, _by_met_window(known), error_trajectory=is_error))
+
+    def _skip_complete(self, tasks: Sequence[Task]) -> list[Task]:
+        """Mark those done whose outputs exist, all of them in one request."""
+        if len(tasks) == 1:
+            return list(tasks)  # looked at by run_task anyway
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for task in tasks:
+            groups.setdefault(task.artifacts, []).append(task.sim_id)
+        complete = {
+            sim_id
+            for expected, sim_ids in groups.items()
+            for sim_id in complete_ids(self.store, sim_ids, expected)
+        }
+        self._leases.complete(complete)
+        for task in tasks:
+            if task.sim_id in complete:
+                result = SimulationResult(task.sim_id, "complete")
+                self._results.append(result)
+                self._monitor.ended(result)
+        return [task for task in tasks if task.sim_id not in complete]
+
+    def _read_project(self) -> _Project:
+        config, settings = load_published_config(self.store)
+        must_start(config, self.store, compute_root=self._compute_root)
+        context = WorkContext(self.store, config, compute_root=self._compute_root)
+        self._monitor.say(f"worker {self.name} works on {self.store.uri} with settings {settings}")
+        return _Project(context, settings, Manifest(self.store).load())
+
+    def _published_settings(self) -> str:
+        return load_published_config(self.store)[1]
+
+    # --- nothing to run ---------------------------------------------------------------------------
+
+    def _refused(self, project: _Project, result: SimulationResult) -> _Project:
+        """Outputs are recorded as made with other settings than were published to us."""
+        self._leases.release()
+        self._monitor.say(f"{result.sim_id} returned to the queue: {result.message}")
+        if self._published_settings() == project.settings:
+            # whoever changes them records first and publishes a moment later
+            self._pause(_AFTER_REFUSAL)
+        if self._published_settings() != project.settings:
+            return self._read_project()
+        if not self._follow and not self._flag.is_raised():
+            raise StaleOutputsError(result.message)
+        return project
+
+    def _reap(self, *, at_once: bool = False) -> bool:
+        """Take rows from workers that are not heard of; say whether some can be claimed again."""
+        now = time.monotonic()
+        if now < self._next_reap and not at_once:
+            return False
+        self._next_reap = now + self.queue.lease
+        rows = self.queue.reap()
+        for row in rows:
+            if row.status == "failed":
+                self._monitor.say(f"{row.sim_id} failed: {row.reason}: {row.message}")
+                with contextlib.suppress(StoreError):
+                    record_failure(self.store, row.sim_id, reason=row.reason, message=row.message)
+        return any(row.status == "pending" for row in rows)
+
+    def _sleep(self, settings: str) -> None:
+        self._monitor.idle()
+        expiry = self.queue.next_expiry()
+        pause = _POLL if expiry is None else min(_POLL, expiry + 0.1)
+        self.queue.wait(pause, settings=settings, should_stop=self._is_asked_to_stop)
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._is_asked_to_stop():
+            time.sleep(0.2)
+
+    def _is_asked_to_stop(self) -> bool:
+        self._monitor.sign_of_life()
+        return self._flag.is_raised()
+
+    def _mention_others(self, settings: str) -> None:
+        if self._flag.is_raised():
+            return
+        others = self.queue.counts(settings=settings).other_settings
+        if others:
+            self._monitor.say(
+                f"{others} pending rows were asked for under other settings and were left alone; "
+                "`stilt rebuild` brings them up to date"
+            )
+
+
+class _Saying(Silent):
+    """Lets a monitor hear what a reporter would say."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    def say(self, text: str) -> None:
+        """Pass it on."""
+        self._monitor.say(text)
+
+
+def pull(
+    store: Store,
+    queue: Queue | None,
+    *,
+    follow: bool = False,
+    max_rows: int = 1,
+    compute_root: Path | None = None,
+    monitor: Monitor | None = None,
+) -> JobHandle:
+    """
+    Run one pull worker in this process.
+
+    Parameters
+    ----------
+    store, queue, follow, max_rows, compute_root, monitor
+        See `PullWorker`.
+
+    Raises
+    ------
+    NoQueueError
+        When there is no queue.
+    """
+    if queue is None:
+        raise NoQueueError(no_queue_message())
+    worker = PullWorker(
+        store, queue, max_rows=max_rows, follow=follow, compute_root=compute_root, monitor=monitor
+    )
+    return worker.run()
+
+
+def _by_met_window(sim_ids: Iterable[str]) -> list[str]:
+    """Put simulations of one meteorology and hour behind each other, in the order of their first."""
+    groups: dict[str, list[str]] = {}
+    for sim_id in sim_ids:
+        met, _, rest = sim_id.partition("_")
+        groups.setdefault(f"{met}_{rest[:10]}", []).append(sim_id)
+    return [sim_id for group in groups.values() for sim_id in group]
