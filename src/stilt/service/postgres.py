@@ -179,11 +179,11 @@ class PostgresQueue:
 
     def done(self, claims: Sequence[Claim]) -> list[str]:
         """Finish claims; see `Queue.done`."""
-        if not claims:
-            return []
-        return [
-            row[0] for row in self._of_claims("done", claims, settings=[claim.settings for claim in claims])
-        ]
+        held: list[str] = []
+        for settings in dict.fromkeys(claim.settings for claim in claims):
+            same = [claim for claim in claims if claim.settings == settings]
+            held += [row[0] for row in self._of_claims("done", same, settings=settings)]
+        return held
 
     def failed(self, claim: Claim, reason: str, message: str, *, retry: bool = False) -> Status | None:
         """Give a claim up because it failed; see `Queue.failed`."""

@@ -245,6 +245,30 @@ def test_a_claim_holds_no_transaction_and_little_else(database):
     queue.close()
 
 
+def test_claims_stay_cheap_in_a_project_the_statistics_do_not_know(database):
+    """The planner expects no rows of a project registered a moment ago; it must not scan them all."""
+    import psycopg
+
+    old, new = (PostgresQueue(database, f"file:///{name}") for name in ("old", "new"))
+    old.enqueue({f"m_{n}": None for n in range(3000)}, settings="s")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("ANALYZE stilt_simulation")
+        new.enqueue({f"m_{n}": None for n in range(20_000)}, settings="s")
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        values = {"project": 2, "settings": "s", "worker": "w", "begin": False, "lease": 60.0, "rows": 16}
+        for name in ("claim", "done", "heartbeat", "release", "reap"):
+            found = connection.execute(
+                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {queries()[name]}",  # type: ignore[arg-type]
+                {**values, "sim_ids": [f"m_{n}" for n in range(16)]},
+            ).fetchone()
+            assert found is not None
+            plan = found[0][0]["Plan"]
+            assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 1000, (name, plan)
+    assert new.counts().running == 0
+    old.close()
+    new.close()
+
+
 def test_no_password_reaches_a_row(locked_role, database):
     """Not even when an error message repeats it."""
     import psycopg

@@ -1,5 +1,7 @@
 -- Every statement the queue sends. Each is a transaction of its own and takes milliseconds;
 -- none is open while a simulation runs. Times are the database's, so workers' clocks do not matter.
+-- Rows are found by key with = ANY(...) rather than by a join: statistics know nothing of a project that
+-- was registered a moment ago, and a planner that expects one row joins by scanning all of them.
 
 -- name: find_project
 SELECT id FROM stilt_project WHERE uri = %(uri)s
@@ -60,8 +62,7 @@ UPDATE stilt_simulation AS simulation SET
     lease_until = now() + make_interval(secs => %(lease)s),
     began_at = CASE WHEN %(begin)s THEN now() END,
     attempts = simulation.attempts + %(begin)s::integer
-FROM next
-WHERE simulation.project = %(project)s AND simulation.sim_id = next.sim_id
+WHERE simulation.project = %(project)s AND simulation.sim_id = ANY(ARRAY(SELECT sim_id FROM next))
 RETURNING simulation.sim_id, simulation.settings, simulation.scene, simulation.attempts,
     simulation.max_attempts, simulation.priority, simulation.position
 
@@ -96,14 +97,13 @@ RETURNING sim_id
 
 -- name: done
 -- Asked for under other settings meanwhile: what was made may not be all that is wanted now.
-UPDATE stilt_simulation AS simulation SET
-    status = CASE WHEN simulation.settings = claim.settings THEN 'done' ELSE 'pending' END,
-    attempts = CASE WHEN simulation.settings = claim.settings THEN simulation.attempts ELSE 0 END,
+UPDATE stilt_simulation SET
+    status = CASE WHEN settings = %(settings)s THEN 'done' ELSE 'pending' END,
+    attempts = CASE WHEN settings = %(settings)s THEN attempts ELSE 0 END,
     worker = NULL, lease_until = NULL, began_at = NULL, reason = NULL, message = NULL, finished_at = now()
-FROM unnest(%(sim_ids)s::text[], %(settings)s::text[]) AS claim (sim_id, settings)
-WHERE simulation.project = %(project)s AND simulation.sim_id = claim.sim_id
-    AND simulation.status = 'running' AND simulation.worker = %(worker)s
-RETURNING simulation.sim_id
+WHERE project = %(project)s AND sim_id = ANY(%(sim_ids)s::text[])
+    AND status = 'running' AND worker = %(worker)s
+RETURNING sim_id
 
 -- name: failed
 UPDATE stilt_simulation SET
@@ -142,8 +142,7 @@ UPDATE stilt_simulation AS simulation SET
         ELSE message END,
     finished_at = CASE WHEN began_at IS NOT NULL AND attempts >= max_attempts THEN now() END,
     worker = NULL, lease_until = NULL, began_at = NULL
-FROM gone
-WHERE simulation.project = %(project)s AND simulation.sim_id = gone.sim_id
+WHERE simulation.project = %(project)s AND simulation.sim_id = ANY(ARRAY(SELECT sim_id FROM gone))
 RETURNING simulation.sim_id, simulation.status, simulation.reason, simulation.message, simulation.attempts
 
 -- name: has_pending
