@@ -124,12 +124,12 @@ def work_ours_beginning(dsn: str, project: str, rows: int, until: float, name: s
     return ended
 
 
-def register(dsn: str, project: str, first: int, until: float, channel: Any) -> None:
+def register(dsn: str, project: str, first: int, is_over: Any, channel: Any) -> None:
     """Add 20 rows ten times a second and note how long each call takes."""
     queue = PostgresQueue(dsn, project)
     queue.open()
     waits = []
-    while time.time() < until and (queue.counts().pending or not waits):
+    while not is_over.is_set():
         began = time.perf_counter()
         queue.enqueue(sim_ids(20, first), settings=SETTINGS)
         waits.append(time.perf_counter() - began)
@@ -256,9 +256,11 @@ def drain(dsn: str, rows: int, batch: int, workers: int) -> None:
     project = fill_ours(dsn, rows)
     context = multiprocessing.get_context("spawn")
     channel: Any = context.Queue()
-    registrar = context.Process(target=register, args=(dsn, project, rows, time.time() + 600.0, channel))
+    is_over = context.Event()
+    registrar = context.Process(target=register, args=(dsn, project, rows, is_over, channel))
     registrar.start()
     found = measure(work_ours, dsn, project, rows=batch, workers=workers, seconds=600.0)
+    is_over.set()
     waits = sorted(channel.get())
     registrar.join()
     curve(f"draining {rows} rows, {workers} workers, batches of {batch}", found)
