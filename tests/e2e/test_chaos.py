@@ -139,6 +139,7 @@ def test_every_simulation_ends_complete_whatever_dies(tmp_path, chaos_met, new_p
     struck: Counter[str] = Counter()
     crowd = Crowd(tmp_path / "project", dsn, tmp_path / "workers.log")
     began, restarted = time.monotonic(), False
+    most, moved = 0, began
     try:
         while True:
             crowd.refill()
@@ -148,7 +149,9 @@ def test_every_simulation_ends_complete_whatever_dies(tmp_path, chaos_met, new_p
             # a lease that is over counts as failed or pending already, but somebody has to act on it
             if not counts.pending and queue.next_expiry() is None:
                 break
-            assert time.monotonic() - began < 60.0 + 3.0 * N_SIMULATIONS, f"stuck: {counts}"
+            if counts.done > most:
+                most, moved = counts.done, time.monotonic()
+            assert time.monotonic() - moved < 240.0, f"stuck: {counts}"
             if counts.done > N_SIMULATIONS // 2 and not restarted:
                 server.stop()
                 time.sleep(1.0)
