@@ -5,7 +5,8 @@ Everything that can go wrong, as one tree.
 
     StiltError
     ├── ConfigError (ValueError)              a setting that cannot be used
-    │   └── UnsupportedSettingError           a setting the chosen engine does not implement
+    │   ├── UnsupportedSettingError           a setting the chosen engine does not implement
+    │   └── ProgramNotFoundError (FileNotFoundError)  the program an engine runs is not there or does not run
     ├── ReceptorError (ValueError)            a receptor that cannot be built or read
     ├── ProjectError (ValueError)             a project folder that cannot be used as asked
     │   ├── StaleOutputsError                 outputs were made with other settings
@@ -23,9 +24,14 @@ Everything that can go wrong, as one tree.
     │   ├── MetIntervalError (ValueError)     a gap or an uneven interval
     │   ├── MetFormatError (ValueError)       a truncated or corrupt file
     │   ├── MetVariableError (KeyError)       a required variable is missing
+    │   ├── ForecastMetError (ValueError)     the engine takes no forecast meteorology
     │   └── ReceptorOffGridError (ValueError) the receptor lies outside the met grid
     ├── TransportError (RuntimeError)         the engine could not finish
-    │   └── TransportTimeoutError (TimeoutError)
+    │   ├── TransportTimeoutError (TimeoutError)
+    │   ├── TruncatedRunError                 the particles end before the run does
+    │   ├── InvalidOutputError (ValueError)   numbers that are none (NaN, ****) among the particles
+    │   ├── ProgramCrashedError               the program stopped with an error of its language
+    │   └── ProgramFailedError                the program failed and did not say why
     ├── FootprintError (ValueError)           particles that cannot be gridded
     ├── MissingExtraError (ImportError)       an optional package is not installed
     └── Interrupted                           SIGINT or SIGTERM
@@ -46,12 +52,17 @@ class FailureReason(StrEnum):
     MISSING_MET_FILES = "MISSING_MET_FILES"
     MET_COVERAGE = "MET_COVERAGE"
     VARYING_MET_INTERVAL = "VARYING_MET_INTERVAL"
+    FORECAST_MET_REFUSED = "FORECAST_MET_REFUSED"
     MET_CORRUPT = "MET_CORRUPT"
     MET_VARIABLE_MISSING = "MET_VARIABLE_MISSING"
     RECEPTOR_OFF_GRID = "RECEPTOR_OFF_GRID"
     UNSUPPORTED_SETTING = "UNSUPPORTED_SETTING"
     INVALID_SETTING = "INVALID_SETTING"
     TIMEOUT = "TIMEOUT"
+    TRUNCATED = "TRUNCATED"
+    INVALID_OUTPUT = "INVALID_OUTPUT"
+    FORTRAN_RUNTIME_ERROR = "FORTRAN_RUNTIME_ERROR"
+    PROGRAM_MISSING = "PROGRAM_MISSING"
     WORKER_DIED = "WORKER_DIED"
     STORE_FULL = "STORE_FULL"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
@@ -84,6 +95,12 @@ class UnsupportedSettingError(ConfigError):
     """A setting the chosen engine does not implement, named in the message."""
 
     reason = FailureReason.UNSUPPORTED_SETTING
+
+
+class ProgramNotFoundError(ConfigError, FileNotFoundError):
+    """The program that an engine runs is not there, or does not run on this machine."""
+
+    reason = FailureReason.PROGRAM_MISSING
 
 
 class ReceptorError(StiltError, ValueError):
@@ -180,6 +197,12 @@ class ReceptorOffGridError(MetError, ValueError):
     reason = FailureReason.RECEPTOR_OFF_GRID
 
 
+class ForecastMetError(MetError, ValueError):
+    """The engine takes no meteorology from a forecast."""
+
+    reason = FailureReason.FORECAST_MET_REFUSED
+
+
 class TransportError(StiltError, RuntimeError):
     """The transport engine could not finish."""
 
@@ -190,6 +213,30 @@ class TransportTimeoutError(TransportError, TimeoutError):
     """The run took longer than its ``timeout``."""
 
     reason = FailureReason.TIMEOUT
+
+
+class TruncatedRunError(TransportError):
+    """A run ended before its particles did."""
+
+    reason = FailureReason.TRUNCATED
+
+
+class InvalidOutputError(TransportError, ValueError):
+    """Particles hold what is no number."""
+
+    reason = FailureReason.INVALID_OUTPUT
+
+
+class ProgramCrashedError(TransportError):
+    """The program stopped with a runtime error of its language."""
+
+    reason = FailureReason.FORTRAN_RUNTIME_ERROR
+
+
+class ProgramFailedError(TransportError):
+    """The program failed without a cause that we know; the message holds its last lines."""
+
+    reason = FailureReason.UNKNOWN
 
 
 class FootprintError(StiltError, ValueError):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stilt.config import MetConfig, TransportParams, transport_settings
+from stilt.config import HysplitConfig, MetConfig, TransportParams, transport_settings
 from stilt.errors import ConfigError
 from stilt.footprint import calc_footprint, correct_near_field
 from stilt.receptors import Receptor
@@ -35,8 +35,9 @@ def run_trajectories(receptor: Receptor, met: Met, **settings: Any) -> Trajector
         Meteorology: a section, a mapping like one (``directory``, ``file_format``), a folder that holds
         one meteorology, or ARL files.
     **settings
-        ``engine`` and any run, transport or error key of the configuration, such as
-        ``n_hours=-24, numpar=200, seed=1``. With error keys the perturbed ensemble is returned.
+        ``engine`` (and ``hysplit``, where its program is) and any run, transport or error key of the
+        configuration, such as ``n_hours=-24, numpar=200, seed=1``. With error keys the perturbed
+        ensemble is returned.
 
     Returns
     -------
@@ -55,7 +56,8 @@ def run_trajectories(receptor: Receptor, met: Met, **settings: Any) -> Trajector
             f"{receptor!r} is no receptor; give a PointReceptor, ColumnReceptor or MultiPointReceptor."
         )
     engine_name = settings.pop("engine", "native")
-    known = [*TransportParams.model_fields, "engine"]
+    section = settings.pop("hysplit", None)
+    known = [*TransportParams.model_fields, "engine", "hysplit"]
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise ConfigError(f"run_trajectories: unknown key '{unknown[0]}', {did_you_mean(unknown[0], known)}")
@@ -69,7 +71,9 @@ def run_trajectories(receptor: Receptor, met: Met, **settings: Any) -> Trajector
     if receptor.altitude_ref == "msl" and "zsfc" not in params.varsiwant:
         # the near-field correction of heights above sea level needs the model's terrain
         params = params.replace(varsiwant=(*params.varsiwant, "zsfc"))
-    engine = get_engine(engine_name)
+    if isinstance(section, Mapping):
+        section = HysplitConfig(**section)
+    engine = get_engine(engine_name, None if section is None else section.resolved(Path.cwd()))
     engine.check(params)
     where = _met(met)
     name = "met" if isinstance(where, tuple) else (where.directory.name if where.directory else "met")

@@ -492,4 +492,7 @@ def _place(config: ModelConfig, project: Path | None) -> ModelConfig:
             return project
         return Path.cwd()
 
-    return config.replace(mets={name: met.resolved(base(met)) for name, met in config.mets.items()})
+    return config.replace(
+        mets={name: met.resolved(base(met)) for name, met in config.mets.items()},
+        hysplit=config.hysplit.resolved(Path.cwd()),
+    )

@@ -328,6 +328,8 @@ def work_summary(handle: JobHandle) -> None:
 def report(found: Report) -> None:
     """Print what ``stilt check`` found."""
     print(f"{found.receptors} receptors, {found.simulations} simulations")
+    if found.engine:
+        print(f"engine {found.engine}")
     for met in found.mets:
         print(
             f"met '{met.name}': {met.files} files, {met.first} to {met.last} UTC every "

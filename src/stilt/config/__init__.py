@@ -21,6 +21,7 @@ from stilt.config.fingerprint import (
     transport_settings,
 )
 from stilt.config.footprint import FootprintConfig
+from stilt.config.hysplit import HysplitConfig
 from stilt.config.kubernetes import KubernetesExecution, Volume
 from stilt.config.met import MetConfig
 from stilt.config.model import ModelConfig
@@ -42,6 +43,7 @@ __all__ = [
     "Bounds",
     "FootprintConfig",
     "Grid",
+    "HysplitConfig",
     "MetConfig",
     # run, transport and error keys
     "OUTPUT_COLUMNS",

@@ -29,16 +29,18 @@ from pydantic import Field, field_validator, model_validator
 
 from stilt.config.execution import ExecutionConfig, LocalExecution
 from stilt.config.footprint import FootprintConfig
+from stilt.config.hysplit import HysplitConfig
 from stilt.config.met import MetConfig
 from stilt.config.transforms import VerticalOperatorTransform
 from stilt.config.transport import NEAR_FIELD_COLUMNS, TransportParams
 from stilt.config.yaml_file import dump_yaml, parse_yaml, read_yaml
 from stilt.errors import ConfigError, UnknownFootprintError
 from stilt.ids import check_footprint_name, check_met_key
+from stilt.sections import Section
 from stilt.spatial import Grid
 from stilt.spelling import did_you_mean
 
-_SECTIONS = ("mets", "grids", "footprints", "engine", "skip_existing", "execution")
+_SECTIONS = ("mets", "grids", "footprints", "engine", "hysplit", "skip_existing", "execution")
 
 
 class ModelConfig(TransportParams):
@@ -66,6 +68,9 @@ class ModelConfig(TransportParams):
     engine: Literal["native", "hysplit"] = Field(
         default="native", description="What computes trajectories [name]."
     )
+    hysplit: HysplitConfig = Field(
+        default_factory=HysplitConfig, description="The program that engine hysplit runs: exe, data_dir."
+    )
     skip_existing: bool = Field(default=True, description="Leave complete simulations alone [true/false].")
     execution: ExecutionConfig = Field(
         default_factory=LocalExecution, description="Where simulations run; a union on backend."
@@ -87,7 +92,7 @@ class ModelConfig(TransportParams):
             check_footprint_name(name)
         return value
 
-    @field_validator("footprints", "grids", "execution", mode="before")
+    @field_validator("footprints", "grids", "execution", "hysplit", mode="before")
     @classmethod
     def _empty_section(cls, value: Any) -> Any:
         # a section whose entries are all commented out reads as None
@@ -204,7 +209,7 @@ class ModelConfig(TransportParams):
 
     def resolved(self, base: str | Path) -> ModelConfig:
         """
-        Return the same configuration with relative met folders made absolute.
+        Return the same configuration with relative folders made absolute.
 
         Parameters
         ----------
@@ -216,7 +221,15 @@ class ModelConfig(TransportParams):
         ModelConfig
             With absolute folders.
         """
-        return self.replace(mets={name: met.resolved(base) for name, met in self.mets.items()})
+        return self.replace(
+            mets={name: met.resolved(base) for name, met in self.mets.items()},
+            hysplit=self.hysplit.resolved(base),
+        )
+
+    @property
+    def engine_section(self) -> Section | None:
+        """The section that belongs to the chosen engine; none for an engine without one."""
+        return self.hysplit if self.engine == "hysplit" else None
 
     def transport_params(self) -> TransportParams:
         """

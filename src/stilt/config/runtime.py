@@ -61,12 +61,15 @@ class RuntimeSettings(Section):
         default=3, ge=1, description="How often a simulation may take its worker down before it fails [1]."
     )
     threads: Int | None = Field(default=None, ge=1, description="Threads of one simulation [1]; none: one.")
+    hysplit_dir: _Folder | None = Field(
+        default=None, description="Folder of hycs_std and its tables, for engine hysplit [path]; none: PATH."
+    )
 
     @classmethod
     def from_env(cls) -> Self:
         """
         Read ``PYSTILT_DB_URL``, ``_CACHE_DIR``, ``_COMPUTE_ROOT``, ``_MAX_ROWS``, ``_LEASE``,
-        ``_MAX_ATTEMPTS`` and ``_THREADS``.
+        ``_MAX_ATTEMPTS``, ``_THREADS`` and ``_HYSPLIT_DIR``.
 
         Returns
         -------
@@ -88,6 +91,7 @@ class RuntimeSettings(Section):
             lease: str | None = None
             max_attempts: str | None = None
             threads: str | None = None
+            hysplit_dir: str | None = None
 
         found = {key: value for key, value in _Environment().model_dump().items() if value is not None}
         return cls._from_environment(found)

@@ -8,6 +8,7 @@ by receptor, and reports; a receptor outside the meteorology stops only itself.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -90,6 +91,8 @@ class Report:
     ----------
     receptors, simulations : int
         How many there are.
+    engine : str
+        What computes trajectories, with the program and version where it runs one.
     mets : list of MetFacts
         What the meteorology holds.
     problems : list of Problem
@@ -98,6 +101,7 @@ class Report:
 
     receptors: int = 0
     simulations: int = 0
+    engine: str = ""
     mets: list[MetFacts] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -146,7 +150,16 @@ def check_engine(config: ModelConfig) -> None:
 
     for name, footprint in config.footprints.items():
         check_imports(footprint.transforms, f"footprints.{name}.transforms")
-    get_engine(config.engine).check(config.transport_params())
+    get_engine(config.engine, config.engine_section).check(config.transport_params())
+
+
+def describe_engine(config: ModelConfig) -> str:
+    """Name the engine, and the program it runs if it runs one; StiltError when that is missing."""
+    from stilt.transport.protocol import ProgramEngine
+    from stilt.transport.registry import get_engine
+
+    engine = get_engine(config.engine, config.engine_section)
+    return f"{engine.name}: {engine.describe()}" if isinstance(engine, ProgramEngine) else engine.name
 
 
 def check_met_exists(name: str, met: MetConfig) -> None:
@@ -206,6 +219,8 @@ def examine(config: ModelConfig, receptors: Sequence[Receptor], store: Store) ->
         What is there and what is wrong.
     """
     report = Report(len(receptors), len(receptors) * len(config.mets))
+    with contextlib.suppress(StiltError):  # check_engine reports what is wrong
+        report.engine = describe_engine(config)
     if not receptors:
         report.problems.append(Problem("no_receptors", "there are no receptors; list them in receptors.csv."))
     for kind, check in (
@@ -238,7 +253,10 @@ def _note(report: Report, kind: str, check: Any) -> None:
 
 
 def _check_releases(config: ModelConfig, receptors: Sequence[Receptor]) -> None:
-    """Raise for the first receptor that the settings cannot release."""
+    """Raise for the first receptor that the settings or the engine cannot release."""
+    from stilt.transport.protocol import ReceptorEngine
+    from stilt.transport.registry import get_engine
+
     params = config.transport_params()
     for reference in {receptor.altitude_ref for receptor in receptors}:
         params.kmsl_for(reference)
@@ -247,6 +265,10 @@ def _check_releases(config: ModelConfig, receptors: Sequence[Receptor]) -> None:
     )
     if points is not None:
         points.release_points(params.numpar)
+    engine = get_engine(config.engine, config.engine_section)
+    if isinstance(engine, ReceptorEngine):
+        for receptor in receptors:
+            engine.check_receptor(receptor, params)
 
 
 def _examine_met(

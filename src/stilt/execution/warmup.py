@@ -41,7 +41,7 @@ def warm_up(config: ModelConfig, reporter: Reporter, *, share: bool) -> None:
         return
     from stilt.footprint import warm_up as warm_up_footprints
 
-    get_engine(config.engine).warm_up(config.transport_params())
+    get_engine(config.engine, config.engine_section).warm_up(config.transport_params())
     warm_up_footprints()
     note_warm(config)
 

@@ -80,6 +80,9 @@ _ID_IN_FOLDER = 80
 _LOG_LINES = 400
 """Lines of earlier attempts kept in a log."""
 
+_LOG_EVERY = 10.0
+"""Seconds between two writings of the log of a program that is running."""
+
 
 @dataclass(frozen=True)
 class WorkContext:
@@ -153,6 +156,8 @@ class _Attempt:
         self.timings: dict[str, float] = {}
         self.made: list[str] = []
         self.failed: BaseException | None = None
+        self._log_before: bytes | None = None
+        self._log_written = time.monotonic()
         self._tables: dict[bool, Trajectories] = {}
         self._columns: dict[bool, ParticleColumns] = {}
 
@@ -233,6 +238,7 @@ class _Attempt:
                     params=asked,
                     error=is_error,
                     scratch=scratch,
+                    say=self._say,
                 ),
                 deadline=deadline,
                 should_stop=self.should_stop,
@@ -306,7 +312,7 @@ class _Attempt:
         return self._columns[is_error]
 
     def _engine(self) -> TransportEngine:
-        return get_engine(self.config.engine)
+        return get_engine(self.config.engine, self.config.engine_section)
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[Path]:
@@ -337,6 +343,13 @@ class _Attempt:
             shutil.rmtree(folder, ignore_errors=True)
 
     # --- small things -----------------------------------------------------------------------------
+
+    def _say(self, line: str) -> None:
+        """Take a line of a running program into the log, where it can be read while it runs."""
+        self.lines.append(line)
+        if time.monotonic() - self._log_written > _LOG_EVERY:
+            self._write_log("running", ())
+            self._log_written = time.monotonic()
 
     def _heed(self) -> None:
         if self.should_stop():
@@ -391,12 +404,13 @@ class _Attempt:
 
     def _earlier_log(self) -> bytes:
         """Return what earlier attempts wrote, so that the lines of the transport outlive a new footprint."""
-        try:
-            earlier = self.store.read(log_key(self.task.sim_id))
-        except StoreError:
-            return b""
-        lines = earlier.splitlines(keepends=True)
-        return b"".join(lines[-_LOG_LINES:])
+        if self._log_before is None:
+            try:
+                lines = self.store.read(log_key(self.task.sim_id)).splitlines(keepends=True)
+            except StoreError:
+                lines = []
+            self._log_before = b"".join(lines[-_LOG_LINES:])
+        return self._log_before
 
     def _result(
         self,

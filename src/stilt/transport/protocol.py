@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from stilt.config import MetConfig, TransportParams
 from stilt.receptors import Receptor
+from stilt.sections import Section
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,8 @@ class TransportRequest:
         Perturb the winds or the PBL height as the error settings say; without it they are ignored.
     scratch : Path, optional
         A folder of its own the engine may write to while it runs.
+    say : callable, optional
+        Given each line of a running program's log at once, so that it is known also when the run fails.
     """
 
     receptor: Receptor
@@ -41,6 +45,7 @@ class TransportRequest:
     params: TransportParams
     error: bool = False
     scratch: Path | None = None
+    say: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,12 @@ class TransportResult:
     met_files: list[dict[str, Any]]
     exits: dict[str, int] = field(default_factory=dict)
     seed: int = 0
+
+
+def receptor_key(receptor: Receptor, *, error: bool) -> int:
+    """Turn a receptor into the 64-bit number that keys its random numbers; errors get their own stream."""
+    text = f"{receptor.id}{'/error' if error else ''}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 class TransportEngine(Protocol):
@@ -102,4 +113,31 @@ class TransportEngine(Protocol):
         should_stop : callable, optional
             Asked about once a second; True ends the run with Interrupted.
         """
+        ...
+
+
+@runtime_checkable
+class ConfigurableEngine(Protocol):
+    """An engine with a section of its own in ``config.yaml``."""
+
+    def configure(self, section: Section) -> None:
+        """Take the section; called before anything else."""
+        ...
+
+
+@runtime_checkable
+class ProgramEngine(Protocol):
+    """An engine that runs another program."""
+
+    def describe(self) -> str:
+        """Say in one line which program, or raise ProgramNotFoundError."""
+        ...
+
+
+@runtime_checkable
+class ReceptorEngine(Protocol):
+    """An engine that cannot release every receptor."""
+
+    def check_receptor(self, receptor: Receptor, params: TransportParams) -> None:
+        """Raise for a receptor that this engine cannot release as it is meant."""
         ...

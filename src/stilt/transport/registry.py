@@ -6,7 +6,8 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from stilt.errors import ConfigError
-from stilt.transport.protocol import TransportEngine
+from stilt.sections import Section
+from stilt.transport.protocol import ConfigurableEngine, TransportEngine
 
 ENTRY_POINT_GROUP = "stilt.engines"
 
@@ -17,7 +18,13 @@ def _native() -> TransportEngine:
     return NativeEngine()
 
 
-_FACTORIES: dict[str, Callable[[], TransportEngine]] = {"native": _native}
+def _hysplit() -> TransportEngine:
+    from stilt.transport.hysplit.engine import HysplitEngine
+
+    return HysplitEngine()
+
+
+_FACTORIES: dict[str, Callable[[], TransportEngine]] = {"native": _native, "hysplit": _hysplit}
 
 
 def register_engine(name: str, factory: Callable[[], TransportEngine]) -> None:
@@ -39,18 +46,33 @@ def engine_names() -> list[str]:
     return sorted({*_FACTORIES, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
 
 
-def get_engine(name: str) -> TransportEngine:
+def get_engine(name: str, section: Section | None = None) -> TransportEngine:
     """
     Return the engine of that name.
+
+    Parameters
+    ----------
+    name : str
+        What ``engine:`` says.
+    section : Section, optional
+        The part of the configuration that is the engine's own (``ModelConfig.engine_section``).
 
     Raises
     ------
     ConfigError
         No such engine; the message lists those there are.
     """
+    engine = _factory(name)()
+    if section is not None and isinstance(engine, ConfigurableEngine):
+        engine.configure(section)
+    return engine
+
+
+def _factory(name: str) -> Callable[[], TransportEngine]:
     if name in _FACTORIES:
-        return _FACTORIES[name]()
+        return _FACTORIES[name]
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == name:
-            return point.load()()
+            factory: Callable[[], TransportEngine] = point.load()
+            return factory
     raise ConfigError(f"engine '{name}' is not available here; use one of: {', '.join(engine_names())}.")

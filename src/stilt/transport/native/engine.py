@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 import warnings
@@ -17,14 +16,13 @@ from stilt.config import MetConfig, TransportParams
 from stilt.errors import TransportTimeoutError
 from stilt.kernels.boundaries import EXIT_NAMES
 from stilt.meteorology.catalog import open_series
-from stilt.receptors import Receptor
 from stilt.transport.native.recipe import column_source
 from stilt.transport.native.release import release_particles
 from stilt.transport.native.settings import check_settings
 from stilt.transport.native.simulate import Recorded, simulate
 from stilt.transport.native.table import particle_table
 from stilt.transport.native.tiles import ColumnPool
-from stilt.transport.protocol import TransportRequest, TransportResult
+from stilt.transport.protocol import TransportRequest, TransportResult, receptor_key
 
 DEFAULT_SEED = 0
 """Seed of runs that give none."""
@@ -43,12 +41,6 @@ def worker_pool() -> ColumnPool:
         _POOLS.clear()
         _POOLS[pid] = ColumnPool()
     return _POOLS[pid]
-
-
-def receptor_key(receptor: Receptor, *, error: bool) -> int:
-    """Turn a receptor into the 64-bit number that keys its random numbers; errors get their own stream."""
-    text = f"{receptor.id}{'/error' if error else ''}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 class NativeEngine:
