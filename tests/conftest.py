@@ -28,6 +28,18 @@ def reference_dir() -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def hysplit_dir() -> Path:
+    """Folder with the real ``hycs_std`` and its tables; STILT_REQUIRE_LIVE=1 makes its absence a failure."""
+    configured = os.environ.get("STILT_TEST_HYSPLIT_DIR")
+    if configured and (Path(configured) / "hycs_std").is_file():
+        return Path(configured)
+    why = f"STILT_TEST_HYSPLIT_DIR={configured or ''} holds no hycs_std"
+    if os.environ.get("STILT_REQUIRE_LIVE") == "1":
+        pytest.fail(f"{why}, and STILT_REQUIRE_LIVE=1 asks for it")
+    pytest.skip(why)
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the user's PYSTILT_* settings out of the tests (compiled kernels are shared: they are keyed)."""

@@ -246,6 +246,8 @@ def run_program(
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # without it a Fortran program keeps its words to itself until it ends
+                env={**os.environ, "GFORTRAN_UNBUFFERED_PRECONNECTED": "1"},
             )
         except OSError as error:
             raise ProgramNotFoundError(
