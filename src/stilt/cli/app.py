@@ -184,6 +184,42 @@ def register(
     print(f"{n_registered} simulations registered, {len(pending)} of them not complete")
 
 
+@app.command("compare-engines")
+def compare_engines(
+    project: Project,
+    receptors: Annotated[
+        int, typer.Option("--receptors", metavar="N", parser=_at_least_one, help="How many receptors.")
+    ] = 3,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", metavar="N", parser=_at_least_one, help="Runs of each engine, 2 or more."),
+    ] = 3,
+    met: Annotated[
+        str | None, typer.Option("--met", metavar="NAME", help="Meteorology; default: the first.")
+    ] = None,
+    as_json: AsJson = False,
+    output_dir: OutputDir = None,
+    debug: Debug = False,
+) -> int:
+    """Run engines native and hysplit on a few receptors: how alike, how fast. Nothing is written."""
+    from stilt.cli import show
+    from stilt.transport.compare import compare_engines
+
+    model = _model(project, output_dir)
+    chosen = show.spread_over(model.receptors, receptors)
+    name = met if met is not None else next(iter(model.config.mets))
+    found = []
+    for comparison in compare_engines(model.config, chosen, name, seeds=max(2, seeds)):
+        found.append(comparison)
+        if not as_json:
+            show.comparison(comparison)
+    if as_json:
+        show.as_json([comparison.to_dict() for comparison in found])
+    else:
+        show.comparisons(found)
+    return EXIT_FAILED if any(comparison.problem for comparison in found) else 0
+
+
 @app.command("push-worker")
 def push_worker(
     project: Project,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stilt.completion import StatusCounts, Survey, expected_footprints
+from stilt.errors import ProjectError
 from stilt.ids import SimID
 from stilt.service import QueueCounts, Watched
 from stilt.storage import Store
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from stilt.execution.rebuilding import RebuildReport
     from stilt.manifest import Restored
     from stilt.model import Model
+    from stilt.receptors import Receptor
+    from stilt.transport.compare import ReceptorComparison
 
 _STATES = ("total", "completed", "running", "pending", "failed")
 _MAX_LISTED = 20
@@ -116,7 +119,6 @@ def summarise(
     by_scene, failures : bool
         Also count by scene, also read the failure records.
     """
-    from stilt.errors import ProjectError
     from stilt.outputs import check_settings
 
     simulations = model.simulations
@@ -344,6 +346,66 @@ def report(found: Report) -> None:
         print(f"  {problem.kind}: {problem.message}")
     if len(found.problems) > _MAX_LISTED:
         print(f"  and {len(found.problems) - _MAX_LISTED} more (--json lists them)")
+
+
+def spread_over(receptors: Sequence[Receptor], count: int) -> list[Receptor]:
+    """Choose a few receptors, evenly through the list."""
+    if not receptors:
+        raise ProjectError("there are no receptors to compare on; list them in receptors.csv.")
+    count = min(count, len(receptors))
+    return [receptors[(k * len(receptors)) // count] for k in range(count)]
+
+
+def comparison(found: ReceptorComparison) -> None:
+    """Print what two engines made of one receptor."""
+    print(f"{found.met}, receptor {found.receptor}")
+    if found.problem:
+        print(f"  not compared: {found.problem}\n")
+        return
+    if found.paths is not None:
+        print("  without turbulence, by hour: distance of the same particles [km], difference in height [m]")
+        rows = [
+            (hour, int(row.particles), f"{row.mean_km:.3f}", f"{row.largest_km:.3f}", f"{row.largest_m:.2f}")
+            for hour, row in found.paths.iterrows()
+        ]
+        table(("hour", "particles", "mean", "largest", "height"), rows)
+    else:
+        groups = []
+        for group in found.runs[0].groups:
+            each = [run.groups[group] for run in found.runs if group in run.groups]
+            worst = max(
+                (item for item in found.runs[0].statistics if item.group == group),
+                key=lambda item: item.ratio,
+                default=None,
+            )
+            example = (
+                ""
+                if worst is None
+                else f"{worst.name}: {worst.candidate:.4g} / {worst.reference:.4g} {worst.unit}"
+            )
+            mean = (sum(ratio**2 for ratio, _, _ in each) / len(each)) ** 0.5
+            groups.append((group, f"{mean:.2f}", f"{each[0][1]:.2f} - {each[0][2]:.2f}", example))
+        table(("statistic", "ratio", "by chance", "worst of the first run: native / hysplit"), groups)
+        alike = "cannot be told from another seed" if found.is_alike else "DIFFERS from another seed"
+        print(f"score {found.score:.2f} (1: like another seed of hysplit): native {alike} of hysplit")
+    print(
+        f"CPU of one run: native {found.cpu['native']:.2f} s, hysplit {found.cpu['hysplit']:.2f} s; "
+        f"per particle and minute native is {found.speed_ratio:.1f} times faster\n"
+    )
+
+
+def comparisons(found: Sequence[ReceptorComparison]) -> None:
+    """Print what all comparisons come to."""
+    done = [each for each in found if not each.problem]
+    if not done:
+        return
+    scores = [each.score for each in done if each.runs]
+    ratios = sorted(each.speed_ratio for each in done)
+    said = f"{len(done)} of {len(found)} receptors compared"
+    if scores:
+        alike = sum(each.is_alike for each in done)
+        said += f", {alike} cannot be told from another seed, mean score {sum(scores) / len(scores):.2f}"
+    print(f"{said}, native {ratios[0]:.1f} to {ratios[-1]:.1f} times faster")
 
 
 def _numbers(each: StatusCounts) -> tuple[int, ...]:
