@@ -13,7 +13,18 @@ import pytest
 
 from stilt import __version__
 
-COMMANDS = ("init", "check", "run", "register", "push-worker", "pull-worker", "serve", "rebuild", "status")
+COMMANDS = (
+    "init",
+    "check",
+    "run",
+    "register",
+    "compare-engines",
+    "push-worker",
+    "pull-worker",
+    "serve",
+    "rebuild",
+    "status",
+)
 
 
 def outputs_of(project: Path) -> dict[str, bytes]:
@@ -42,6 +53,7 @@ def test_help_lists_every_command_and_every_option(type_stilt):
         "pull-worker": ["--follow", "--max-rows", "--output-dir"],
         "serve": ["--output-dir"],
         "rebuild": ["--prune", "--output-dir"],
+        "compare-engines": ["--receptors", "--seeds", "--met", "--json", "--output-dir"],
         "status": ["--scene-id", "--by-scene", "--failures", "--json", "--output-dir"],
     }
     for name in COMMANDS:

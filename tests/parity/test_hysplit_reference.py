@@ -17,8 +17,8 @@ from stilt.transport.protocol import TransportRequest
 pytestmark = [pytest.mark.hysplit, pytest.mark.reference]
 
 COLUMNS = (
-    "time indx long lati zagl sigw tlgr zsfc icdx temp samt foot shtf tcld dmas dens rhfr sphu lcld zloc dswf "
-    "wout mlht rain crai pres whtf temz"
+    "time indx long lati zagl sigw tlgr zsfc icdx temp samt foot shtf tcld dmas dens rhfr sphu lcld zloc "
+    "dswf wout mlht rain crai pres whtf temz"
 ).split()
 UNDEFINED = {"crai"}
 """Where the met has no convective rain the program prints memory it never set."""
@@ -81,7 +81,7 @@ def test_every_row_is_the_stored_one(reference_dir, hysplit_dir, start):
 def test_other_seeds_and_fewer_columns_give_theirs(reference_dir, hysplit_dir, start):
     """The particles of another seed at the stored times, with the default columns."""
     columns = "time indx long lati zagl foot mlht pres dens samt sigw tlgr".split()
-    case, folder, table = run_case(reference_dir, hysplit_dir, start, 2, varsiwant=columns)
+    _, folder, table = run_case(reference_dir, hysplit_dir, start, 2, varsiwant=columns)
     stored = pd.read_parquet(folder / "particles.parquet")
     stored = stored[(stored["seed"] == 2) & (stored["time"].abs() <= 60)].set_index(["indx", "time"])
     ours = table.set_index(["indx", "time"]).loc[stored.index]

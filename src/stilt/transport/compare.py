@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from stilt.config import MetConfig, ModelConfig, TransportParams
-from stilt.errors import StiltError
+from stilt.errors import StiltError, UnsupportedSettingError
 from stilt.receptors import Receptor
 from stilt.transport.measures import (
     COMPARED_COLUMNS,
@@ -149,7 +149,12 @@ def _compare(
 ) -> None:
     if params.nturb:
         seeds = 1
-        # one particle for each point; particles of a column start at random heights in one of the engines
+        if receptor.kind == "column":
+            raise UnsupportedSettingError(
+                f"receptor {receptor.id}: hycs_std releases a column at random heights, so without "
+                "turbulence (nturb: 1) there are no equal particles to compare; use points."
+            )
+        # one particle for each point
         numpar = len(receptor) if receptor.kind == "multipoint" else 1
         params = params.replace(numpar=numpar, maxpar=None)
     tables: dict[str, list[pd.DataFrame]] = {}

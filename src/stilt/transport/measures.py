@@ -124,14 +124,17 @@ def compare_ensembles(
         some[rng.permutation(runs[0].size)[:n]] = True
         candidates.append(runs[0].statistics(some))
     labels = pool.labels()
-    part_values, rest_values, own = (
-        np.array([s.scalars for s in each]) for each in (parts, rests, candidates)
-    )
+    part, rest, own = (np.array([s.scalars for s in each]) for each in (parts, rests, candidates))
     maps = [np.array([s.map for s in each]) for each in (parts, rests, candidates)]
-    by_chance = np.concatenate([part_values - rest_values, _map_distance(maps[0], maps[1])[:, None]], axis=1)
-    found = np.concatenate([own - rest_values, _map_distance(maps[2], maps[1])[:, None]], axis=1)
-    labels.append(("map of foot", "map of foot", "share"))
-    return _judge(labels, by_chance, found, own, rest_values)
+    map_chance, map_found = _map_distance(maps[0], maps[1])[:, None], _map_distance(maps[2], maps[1])[:, None]
+    labels.append(("map of foot", "foot in other cells", "of the total"))
+    return _judge(
+        labels,
+        by_chance=np.concatenate([part - rest, map_chance], axis=1),
+        found=np.concatenate([own - rest, map_found], axis=1),
+        candidate=np.concatenate([own, map_found], axis=1),
+        reference=np.concatenate([rest, map_chance], axis=1),
+    )
 
 
 def _judge(
@@ -327,7 +330,7 @@ def path_differences(candidate: pd.DataFrame, reference: pd.DataFrame) -> pd.Dat
         largest difference in height [m].
     """
     keys = ["indx", "time"]
-    both = candidate.set_index(keys).join(reference.set_index(keys), rsuffix="_r", how="inner").reset_index()
+    both = candidate.merge(reference, on=keys, suffixes=("", "_r"))
     both = both[both["time"] % 60 == 0]
     b, b0 = np.radians(both["lati"]), np.radians(both["lati_r"])
     half = np.radians(both["long"] - both["long_r"]) / 2
