@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -25,18 +24,18 @@ os.environ.setdefault("PYSTILT_THREADS", "1")
 
 import numpy as np
 
-from stilt.config import TransportParams
+from stilt.config import HysplitConfig, TransportParams
 from stilt.meteorology import synthetic
 from stilt.meteorology.catalog import open_series
 from stilt.receptors import PointReceptor, Receptor
+from stilt.transport.hysplit.engine import HysplitEngine
 from stilt.transport.native.recipe import column_source
 from stilt.transport.native.release import release_particles
 from stilt.transport.native.simulate import simulate
 from stilt.transport.native.tiles import ColumnPool
+from stilt.transport.protocol import TransportRequest
 
 CASES = ("t01", "t03", "t09", "t13")
-COLUMNS = "time indx long lati zagl foot mlht pres dens samt sigw tlgr".split()
-TEXT_KEYS = frozenset({"efile", "pinbc", "pinpf", "poutf"})
 
 
 def user_cpu() -> float:
@@ -61,50 +60,17 @@ def time_native(receptor: Receptor, met: list[Path], n_hours: int, numpar: int, 
     return float(best)
 
 
-def time_program(folder: Path, case: dict, met: list[Path], numpar: int) -> float:
+def time_program(folder: Path, receptor: Receptor, met: list[Path], n_hours: int, numpar: int) -> float:
     """Return microseconds of user CPU that ``hycs_std`` takes per particle and minute."""
-    receptor = case["receptor"]
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        for table in ("ROUGLEN.ASC", "LANDUSE.ASC", "TERRAIN.ASC"):
-            (scratch / table).symlink_to((folder / table).resolve())
-        (scratch / "ASCDATA.CFG").write_text("-90.0 -180.0\n1.0 1.0\n180 360\n2\n0.2\n'./'\n")
-        keys = case["setup_cfg"] | {
-            "numpar": numpar, "maxpar": numpar, "krand": 2, "seed": -2, "ivmax": len(COLUMNS),
-        }  # fmt: skip
-        lines = ["&SETUP"]
-        for key, value in keys.items():
-            text = (
-                f"'{value}'"
-                if key in TEXT_KEYS
-                else {"TRUE": ".TRUE.", "FALSE": ".FALSE."}.get(str(value), str(value))
-            )
-            lines.append(f" {key} = {text},")
-        lines += [" varsiwant = " + ",".join(f"'{column}'" for column in COLUMNS) + ",", "/", ""]
-        (scratch / "SETUP.CFG").write_text("\n".join(lines))
-        for path in met:
-            (scratch / path.name).symlink_to(path.resolve())
-        when = np.datetime64(receptor["time"]).astype(object)
-        control = [
-            f"{when:%y %m %d %H %M}", "1",
-            f"{receptor['latitude']} {receptor['longitude']} {receptor['altitude']}",
-            str(case["n_hours"]), "0", "25000.0", str(len(met)),
-        ]  # fmt: skip
-        for path in met:
-            control += ["./", path.name]
-        control += [
-            "1", "test", "1", "0.01", "00 00 00 00 00", "1", "0.0 0.0", "0.5 0.5", "30.0 30.0", "./", "cdump",
-            "1", "100", "00 00 00 00 00", "00 00 00 00 00", "00 12 00", "1", "0.0 0.0 0.0",
-            "0.0 0.0 0.0 0.0 0.0",
-            "0.0 0.0 0.0", "0.0", "0.0", "",
-        ]  # fmt: skip
-        (scratch / "CONTROL").write_text("\n".join(control))
-        before = os.times()
-        subprocess.run([str(folder / "hycs_std")], cwd=scratch, check=True, stdout=subprocess.DEVNULL)
-        spent = os.times().children_user - before.children_user
-        with (scratch / "PARTICLE_STILT.DAT").open("rb") as rows:
-            count = sum(1 for _ in rows) - 1
-    return spent / count * 1e6
+    engine = HysplitEngine(HysplitConfig(exe=folder))
+    engine.warm_up()
+    before = os.times()
+    request = TransportRequest(
+        receptor, "bench", tuple(met), TransportParams(n_hours=n_hours, numpar=numpar, seed=1)
+    )
+    rows = len(engine.run(request).particles)
+    after = os.times()
+    return (after.children_user - before.children_user) / rows * 1e6
 
 
 def reference_cases(root: Path) -> list[tuple[str, dict, list[Path]]]:
@@ -144,7 +110,7 @@ def main() -> None:
         ours = time_native(receptor, met, case["n_hours"], arguments.numpar)
         line = f"{title:28} {ours:8.3f}"
         if arguments.hysplit:
-            theirs = time_program(arguments.hysplit, case, met, arguments.numpar)
+            theirs = time_program(arguments.hysplit, receptor, met, case["n_hours"], arguments.numpar)
             line += f" {theirs:9.2f} {theirs / ours:6.1f}"
         print(line, flush=True)
 

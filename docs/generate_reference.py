@@ -51,6 +51,11 @@ SECTIONS: tuple[tuple[str, str, tuple[type[Section], ...]], ...] = (
             config.ImportedTransform,
         ),
     ),
+    (
+        "Program of engine hysplit",
+        "`hysplit` is one of these; it is read under `engine: hysplit` only ([how to](../how-to/hysplit.md)).",
+        (config.HysplitConfig,),
+    ),
     ("Run", "Flat keys at the top level.", (config.RunParams,)),
     (
         "Transport",

@@ -47,11 +47,15 @@ def read_particles(path: Path, names: Sequence[str]) -> pd.DataFrame:
         A field that is no finite number (``NaN``, ``****``), or a row with another number of columns.
     """
     try:
-        text = np.fromfile(path, dtype=np.uint8)
+        # mapped, not read: the text is looked at once and a copy would cost a fifth of the time
+        text = (
+            np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.empty(0, dtype=np.uint8)
+        )
     except OSError as error:
         raise TruncatedRunError(
             f"the program left no particles: {path.name} cannot be read ({error.strerror})."
         ) from error
+    text = np.asarray(text)
     begin = _end_of_line(text, 0)
     wide, narrow = _read(text, begin, names, path.name)
     columns: dict[str, np.ndarray] = {}

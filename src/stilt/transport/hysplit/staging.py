@@ -20,9 +20,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stilt.errors import MetCoverageError, MetFormatError, StoreError
+from stilt.errors import MetCoverageError, MetFormatError, StoreError, UnsupportedSettingError
 from stilt.meteorology.arl.file import ArlFile
-from stilt.meteorology.series import MetSeries
+from stilt.meteorology.series import MetFile, MetSeries
 
 TABLES = ("ROUGLEN.ASC", "LANDUSE.ASC", "TERRAIN.ASC")
 """Roughness length, land use and terrain height on a 1-degree grid."""
@@ -88,13 +88,14 @@ def stage_met(folder: Path, series: MetSeries) -> list[str]:
     list of str
         Names in the folder, in order of time.
     """
-    files = list(dict.fromkeys(file for file, _ in series.sources))
+    all_sources = [(_arl(file, series.name), period) for file, period in series.sources]
+    files = list(dict.fromkeys(file for file, _ in all_sources))
     if _as_they_are(files):
         for number, file in enumerate(files):
             link(file.path, folder / _name(number))
         return [_name(number) for number in range(len(files))]
     names: list[str] = []
-    for _, group in itertools.groupby(series.sources, key=lambda source: id(source[0].layout)):
+    for _, group in itertools.groupby(all_sources, key=lambda source: id(source[0].layout)):
         sources = list(group)
         if len(sources) < 2:
             file, period = sources[0]
@@ -105,6 +106,15 @@ def stage_met(folder: Path, series: MetSeries) -> list[str]:
         names.append(_name(len(names)))
         join(sources, folder / names[-1])
     return names
+
+
+def _arl(file: MetFile, name: str) -> ArlFile:
+    if not isinstance(file, ArlFile):
+        raise UnsupportedSettingError(
+            f"met '{name}': {file.path} is not an ARL file, which is all engine 'hysplit' reads; "
+            "convert it or use engine: native."
+        )
+    return file
 
 
 def _as_they_are(files: Sequence[ArlFile]) -> bool:
