@@ -13,7 +13,7 @@ import stilt
 PUBLIC = """
     Model Simulation SimID StatusCounts
     ColumnReceptor MultiPointReceptor PointReceptor Receptor read_receptors
-    Bounds FootprintConfig Grid MetConfig ModelConfig RuntimeSettings
+    Bounds FootprintConfig Grid HysplitConfig MetConfig ModelConfig RuntimeSettings
     Footprint Trajectories
     calc_footprint correct_near_field run_trajectories
     ConfigError FailureReason FootprintError Interrupted ManifestError MetCoverageError MetError
@@ -22,6 +22,8 @@ PUBLIC = """
     StaleOutputsError StiltError StoreError StoreFullError StoreUnavailableError
     TransportError TransportTimeoutError
     UnknownFootprintError UnsupportedSettingError
+    ForecastMetError InvalidOutputError ProgramCrashedError ProgramFailedError ProgramNotFoundError
+    TruncatedRunError
     __version__
 """.split()
 
