@@ -68,6 +68,15 @@ def first_column(packed, nx, n_rows, first, steps):
 
 
 @kernel
+def sum_bytes(packed):
+    """Return the plain sum of bytes."""
+    total = np.uint64(0)
+    for byte in packed:
+        total += np.uint64(byte)
+    return total
+
+
+@kernel
 def unpack_box(packed, nx, x0, x1, y0, y1, exponent, precision, first, out):
     """
     Unpack the box ``[y0:y1, x0:x1]`` of a record.
@@ -89,9 +98,28 @@ def unpack_box(packed, nx, x0, x1, y0, y1, exponent, precision, first, out):
     out : ndarray of float32, shape (y1 - y0, x1 - x0)
         Receives the values, in the field's unit.
     """
-    zero = np.float32(0.0)
     steps = byte_steps(exponent)
     column = first_column(packed, nx, y1, first, steps)
+    unpack_rows(packed, nx, x0, x1, y0, y1, column, steps, precision, out)
+
+
+@kernel
+def unpack_rows(packed, nx, x0, x1, y0, y1, column, steps, precision, out):
+    """
+    Unpack the box ``[y0:y1, x0:x1]`` of a record whose first column is known.
+
+    Parameters
+    ----------
+    packed : ndarray of uint8, shape (>= y1 * nx,)
+        The record's bytes without its label; only those of the box's rows are looked at.
+    nx, x0, x1, y0, y1, precision, out
+        As in :func:`unpack_box`.
+    column : ndarray of float32, shape (>= y1,)
+        What :func:`first_column` returned.
+    steps : ndarray of float32, shape (256,)
+        Difference of each byte value.
+    """
+    zero = np.float32(0.0)
     start = max(x0, 1)
     j = y0
     while j + 8 <= y1:

@@ -27,6 +27,9 @@ N_UPPER = 7
 PRSS, T02M, U10M, V10M, SHGT, RGHS, M1, M2, H1, PBLH, SHTF, WHTF, TCLD, LCLD, DSWF, RAIN = range(16)
 N_SURFACE = 16
 
+_ABREAST = 16
+"""Columns whose levels are gathered together."""
+
 
 class Recipe(NamedTuple):
     """What the file holds and how columns are made of it."""
@@ -71,16 +74,20 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, out):
     n_levels = levels.sigma.size
     ny, nx = gx.shape
     ks = levels.surface_index
-    profile = np.empty((N_UPPER, n_data), dtype=np.float32)
+    profiles = np.empty((_ABREAST, N_UPPER, n_data), dtype=np.float32)
     column = np.empty((vertical.PROFILE_ROWS, n_levels), dtype=np.float32)
     z = np.empty(n_levels, dtype=np.float32)
     sigma_w = np.empty(n_levels, dtype=np.float32)
     tl_w = np.empty(n_levels, dtype=np.float32)
     for j in range(ny):
         for i in range(nx):
-            for v in range(N_UPPER):
-                for k in range(n_data):
-                    profile[v, k] = upper[v, k, j, i]
+            # neighbours share the lines of memory that one column's levels are scattered over
+            if i % _ABREAST == 0:
+                for v in range(N_UPPER):
+                    for k in range(n_data):
+                        for n in range(min(_ABREAST, nx - i)):
+                            profiles[n, v, k] = upper[v, k, j, i + n]
+            profile = profiles[i % _ABREAST]
             terrain = surface[SHGT, j, i]
             roughness = surface[RGHS, j, i]
             depth = levels.top - terrain
@@ -178,6 +185,6 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, out):
             row[at + 11] = _ZERO
 
 
-@kernel
+@kernel(allocates=False)
 def _or_missing(value):
     return _MISSING if math.isnan(value) else value

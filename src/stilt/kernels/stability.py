@@ -31,7 +31,7 @@ PBL_FROM_FILE, PBL_FROM_THETA, PBL_FROM_TKE, PBL_FROM_RICHARDSON = 0, 1, 2, 3
 """``kmixd``: how the mixed-layer depth is found."""
 
 
-@kernel
+@kernel(allocates=False)
 def surface_scales_from_flux(momentum, heat, m1, m2, h1, density, wind_u, wind_v, surface_density):
     """
     Turn the file's surface fluxes into friction velocity and friction temperature.
@@ -71,7 +71,7 @@ def surface_scales_from_flux(momentum, heat, m1, m2, h1, density, wind_u, wind_v
     return ustar, math.copysign(max(_TINY, abs(flux / (surface_density * _CP * ustar))), -flux)
 
 
-@kernel
+@kernel(allocates=False)
 def integrated_stability(ri, z_surface, roughness):
     """Return z/L [1] from a bulk Richardson number, limited to [-1, 1] by the caller."""
     s = math.log(z_surface / roughness + _ONE)
@@ -87,7 +87,7 @@ def integrated_stability(ri, z_surface, roughness):
     return math.copysign(abs(zeta), ri)
 
 
-@kernel
+@kernel(allocates=False)
 def profile_functions(zeta):
     """Return the dimensionless wind and temperature gradients [1] at z/L = zeta."""
     if zeta >= _ZERO:
@@ -101,7 +101,7 @@ def profile_functions(zeta):
     return phi_m, phi_h
 
 
-@kernel
+@kernel(allocates=False)
 def surface_scales_from_profile(u, v, theta, z, kd, ks, roughness):
     """
     Estimate friction velocity and friction temperature from the profile.
@@ -135,7 +135,7 @@ def surface_scales_from_profile(u, v, theta, z, kd, ks, roughness):
     return ustar, tstar
 
 
-@kernel
+@kernel(allocates=False)
 def stability_parameter(ustar, tstar, z_surface, theta_surface):
     """Return z/L [1], kept within [-2, 15] and away from 0."""
     zeta = z_surface * _K * _G * tstar / (ustar * ustar * theta_surface)
@@ -145,7 +145,7 @@ def stability_parameter(ustar, tstar, z_surface, theta_surface):
     return zeta
 
 
-@kernel
+@kernel(allocates=False)
 def pbl_from_richardson(u, v, theta, density, z, ustar, tstar, zeta, ks):
     r"""
     Find the mixed-layer depth where a bulk Richardson number first reaches 0.25.
@@ -193,7 +193,7 @@ def pbl_from_richardson(u, v, theta, density, z, ustar, tstar, zeta, ks):
     return min(depth, z[n - 2])
 
 
-@kernel
+@kernel(allocates=False)
 def pbl_from_theta(theta, z):
     """Return the height [m AGL] of the highest level within 2 K of the column's lowest theta."""
     coldest = theta[0]
@@ -205,7 +205,7 @@ def pbl_from_theta(theta, z):
     return z[0]
 
 
-@kernel
+@kernel(allocates=False)
 def pbl_depth(method, scale, shallowest, file_depth, u, v, theta, density, z, ustar, tstar, zeta, ks):
     """
     Return the mixed-layer depth [m AGL], scaled and bounded.
@@ -239,7 +239,7 @@ def pbl_depth(method, scale, shallowest, file_depth, u, v, theta, density, z, us
     return max(depth, max(shallowest, z[0] + (z[1] - z[0]) / F(1000.0)))
 
 
-@kernel
+@kernel(allocates=False)
 def convective_velocity(ustar, tstar, zeta, zi, theta_surface):
     """Return w* [m s-1], 0 in stable air."""
     if zeta >= _ZERO:

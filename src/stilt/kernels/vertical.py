@@ -85,7 +85,7 @@ def saturation_pressure(temperature):
     return math.exp(_ES_A - _ES_B / temperature)
 
 
-@kernel
+@kernel(allocates=False)
 def moisture_at(kind, moisture, temperature, pressure, temperature_of_saturation):
     """
     Turn a file's moisture into relative humidity and virtual temperature.
@@ -116,7 +116,7 @@ def moisture_at(kind, moisture, temperature, pressure, temperature_of_saturation
     return rh, temperature * (_ONE + mixing)
 
 
-@kernel
+@kernel(allocates=False)
 def data_level_pressure(flag, height, offset, surface_pressure, pressure_field):
     """Return the pressure [hPa] of a data level; a PRES field (not NaN) goes before the header's height."""
     if flag == PRESSURE_LEVELS:
@@ -131,7 +131,7 @@ def data_level_pressure(flag, height, offset, surface_pressure, pressure_field):
     return F(np.nan)
 
 
-@kernel
+@kernel(allocates=False)
 def missing_surface_pressure(flag, first_height, first_hgts, first_temperature, terrain):
     """Estimate surface pressure [hPa] hydrostatically where the file has none."""
     if flag == PRESSURE_LEVELS and not math.isnan(first_hgts):
@@ -139,7 +139,7 @@ def missing_surface_pressure(flag, first_height, first_hgts, first_temperature, 
     return _P_SEA * math.exp(-terrain * _G / (_R * first_temperature))
 
 
-@kernel
+@kernel(allocates=False)
 def remap_column(
     flag,
     heights,

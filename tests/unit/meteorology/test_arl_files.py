@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from stilt.errors import MetFormatError, MetNotFoundError, MetVariableError
+from stilt.meteorology.arl import reader
 from stilt.meteorology.arl.file import ArlFile, open_arl
 from stilt.meteorology.arl.index import LABEL_BYTES, parse_header
 from stilt.meteorology.arl.writer import write_arl
@@ -83,6 +84,36 @@ def test_a_box_is_cut_from_the_whole(little_file):
     part = series.decode(1, Box(3, 9, 2, 7), ["PRSS"], ["UWND"])
     assert_array_equal(part.surface["PRSS"], whole.surface["PRSS"][2:7, 3:9])
     assert_array_equal(part.upper["UWND"], whole.upper["UWND"][:, 2:7, 3:9])
+
+
+def test_only_its_rows_are_read_of_a_record_that_is_known(little_file, monkeypatch):
+    """The second box of a time costs the bytes of its rows, and gives the same bits as the whole."""
+    series = open_series([little_file], name="little")
+    whole = series.decode(0, Box(0, 13, 0, 11), [], ["TEMP", "UWND"])
+    asked = []
+    fill = reader._Reader._fill
+
+    def counting(self, stream, offset, first, end):
+        asked.append(end - first)
+        fill(self, stream, offset, first, end)
+
+    monkeypatch.setattr(reader._Reader, "_fill", counting)
+    for box in (Box(3, 9, 6, 8), Box(0, 13, 0, 1), Box(0, 1, 10, 11)):
+        asked.clear()
+        part = series.decode(0, box, [], ["TEMP", "UWND"])
+        assert_array_equal(part.upper["TEMP"], whole.upper["TEMP"][:, box.y0 : box.y1, box.x0 : box.x1])
+        assert_array_equal(part.upper["UWND"], whole.upper["UWND"][:, box.y0 : box.y1, box.x0 : box.x1])
+        records = 2 * series.levels.n_upper
+        assert sum(asked) <= records * (LABEL_BYTES + 13 * (box.y1 - box.y0))
+
+
+def test_what_is_remembered_of_records_is_bounded():
+    """Long runs keep the first columns of the last times only."""
+    for number in range(3 * reader._PERIODS_REMEMBERED):
+        reader.first_columns(f"made up {number}")[0] = np.zeros(1, dtype=np.float32)
+    assert len(reader._FIRST_COLUMNS) == reader._PERIODS_REMEMBERED
+    assert 0 in reader.first_columns(f"made up {3 * reader._PERIODS_REMEMBERED - 1}")
+    assert 0 not in reader.first_columns("made up 0")
 
 
 def test_a_box_outside_the_grid_is_a_mistake(little_file):

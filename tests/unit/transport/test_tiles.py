@@ -8,9 +8,12 @@ import pytest
 
 from stilt.config import TransportParams
 from stilt.meteorology import synthetic
+from stilt.meteorology.catalog import open_series
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.receptors import PointReceptor
+from stilt.transport.native import tiles
 from stilt.transport.native.engine import NativeEngine
+from stilt.transport.native.recipe import column_source
 from stilt.transport.native.tiles import ColumnPool, TileCache
 from stilt.transport.protocol import TransportRequest
 
@@ -41,6 +44,35 @@ def test_a_warm_cache_gives_the_same_particles(wide, tmp_path):
 def test_little_memory_gives_the_same_particles(wide, tmp_path):
     plenty = tables(*wide, tmp_path / "a")
     pd.testing.assert_frame_equal(plenty, tables(*wide, tmp_path / "b", limit=1))
+
+
+def test_tiles_decoded_together_or_apart_are_the_same(wide, tmp_path, monkeypatch):
+    """Reading is shared by neighbours within a bound on memory, which changes nothing."""
+    path, _ = wide
+    series = open_series([path], name="wide")
+    source = column_source(series, TransportParams(n_hours=-1, numpar=1))
+    shape = tiles.grid_shape(source)
+    wanted = [(y, x) for y in range(-(-shape.ny // 64)) for x in range(-(-shape.nx // 64))]
+    assert len({y for y, _ in wanted}) > 1
+    found = []
+    for name, limit in (("a", tiles.DECODE_LIMIT), ("b", 1)):
+        monkeypatch.setattr(tiles, "DECODE_LIMIT", limit)
+        columns = tiles.TimeColumns(source, 0, 1.0, TileCache(tmp_path / name))
+        groups = columns._groups(wanted)
+        assert sorted(tile for group in groups for tile in group) == wanted
+        assert columns.load(wanted) == len(wanted)
+        assert columns.load(wanted) == 0
+        found.append({tile.name: tile.read_bytes() for tile in (tmp_path / name).glob("*/*.npy")})
+    assert len(groups) == len({y for y, _ in wanted})
+    assert found[0] == found[1]
+    again = tiles.TimeColumns(source, 0, 1.0, TileCache(tmp_path / "a"))
+    assert again.load(wanted[::-1]) == 0
+    size = shape.tile_ny * shape.tile_nx * shape.row_length
+    for tile in wanted:
+        old, new = (times.columns.slots[tile] * size for times in (columns, again))
+        np.testing.assert_array_equal(
+            columns.columns.values[old : old + size], again.columns.values[new : new + size]
+        )
 
 
 def test_only_tiles_near_particles_are_prepared(wide, tmp_path):

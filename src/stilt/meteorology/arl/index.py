@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 
 from stilt.errors import MetFormatError
+from stilt.kernels.arl import sum_bytes
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.meteorology.vertical import VerticalLevels
 
@@ -415,5 +416,5 @@ def checksum(packed: np.ndarray) -> int:
     >>> checksum(np.array([200, 100], dtype=np.uint8))
     45
     """
-    total = int(packed.sum(dtype=np.int64))
+    total = int(sum_bytes(packed))
     return 0 if total == 0 else (total - 1) % 255 + 1

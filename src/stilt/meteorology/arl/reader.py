@@ -1,9 +1,16 @@
-"""Reading fields of one time out of an ARL file: labels and checksums are looked at on the way."""
+"""
+Reading fields of one time out of an ARL file: labels and checksums are looked at on the way.
+
+The first time a record is needed it is read whole, because its checksum covers all of it. The sums down
+its first column are remembered then, and with them the rows of any other box can be read and unpacked alone.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 import warnings
+from collections import OrderedDict
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -19,6 +26,14 @@ if TYPE_CHECKING:
 
 RESIDUALS = {"WWND": "DIFW"}
 """Fields that come with a record of what packing lost of them, added when both are there."""
+
+_PERIODS_REMEMBERED = 16
+"""Analysis times whose first columns a process keeps, those used last."""
+
+_FIRST_COLUMNS: OrderedDict[str, dict[int, NDArray[np.float32]]] = OrderedDict()
+"""First column of each record read so far, by identity of the time and offset in the file."""
+
+_REMEMBERING = threading.Lock()
 
 _WITHOUT_CHECKSUMS: set[os.PathLike[str]] = set()
 """Files already warned about."""
@@ -55,7 +70,6 @@ class _Reader:
 
     def __init__(self, file: ArlFile, period: int, box: Box) -> None:
         self.file, self.period, self.box = file, period, box
-        # the whole record, although the box may end sooner: its checksum covers all of it
         self.buffer = np.empty(file.layout.record_bytes, dtype=np.uint8)
 
     def read(self, wanted: list[tuple[int, int, str, NDArray[np.float32], bool]]) -> None:
@@ -75,20 +89,30 @@ class _Reader:
                 )
             expected = {offset: total for _, _, offset, total in self.file.records_of(self.period)}
             damaged: list[tuple[int, str, int, int]] = []
+            known = first_columns(file.identity(self.period))
+            fresh: dict[int, NDArray[np.float32]] = {}
             residual = np.empty(self.box.shape, dtype=np.float32)
             for offset, level, name, field, is_residual in wanted:
-                self._record(stream, offset)
+                column = known.get(offset)
+                if column is None:
+                    self._fill(stream, offset, 0, self.buffer.size)
+                else:
+                    self._rows(stream, offset)
                 label = parse_label(self.buffer[:LABEL_BYTES].tobytes(), file.path, offset)
                 file.check_label(label, self.period, level, name, offset)
-                found = checksum(self.buffer[LABEL_BYTES:])
-                if found != expected[offset] and expected[offset] != 0:
-                    damaged.append((level, name, found, expected[offset]))
+                if column is None:
+                    found = checksum(self.buffer[LABEL_BYTES:])
+                    if found != expected[offset] and expected[offset] != 0:
+                        damaged.append((level, name, found, expected[offset]))
+                    column = first_column(self.buffer[LABEL_BYTES:], label, file.grid.nx, file.grid.ny)
+                    fresh[offset] = column
                 target = residual if is_residual else field
-                unpack_record(self.buffer[LABEL_BYTES:], label, file.grid.nx, self.box, target)
+                unpack_record(self.buffer[LABEL_BYTES:], label, file.grid.nx, self.box, column, target)
                 if is_residual and not label.is_missing:
                     field += residual
         if damaged:
             self._judge(damaged, len(wanted))
+        known.update(fresh)
 
     def _judge(self, damaged: list[tuple[int, str, int, int]], read: int) -> None:
         """Refuse a damaged file; where most sums differ the writer counts in another way: warn."""
@@ -110,9 +134,20 @@ class _Reader:
             "Get it again."
         )
 
-    def _record(self, stream: BinaryIO, offset: int) -> None:
-        stream.seek(offset)
-        view = memoryview(self.buffer)  # type: ignore[arg-type]
+    def _rows(self, stream: BinaryIO, offset: int) -> None:
+        """Read the label and the rows of the box to their places in the buffer."""
+        nx, box = self.file.grid.nx, self.box
+        first, end = LABEL_BYTES + box.y0 * nx, LABEL_BYTES + (box.y1 - 1) * nx + box.x1
+        if first < 2 * LABEL_BYTES + nx:
+            self._fill(stream, offset, 0, end)
+            return
+        self._fill(stream, offset, 0, LABEL_BYTES)
+        self._fill(stream, offset, first, end)
+
+    def _fill(self, stream: BinaryIO, offset: int, first: int, end: int) -> None:
+        """Read bytes ``first`` to ``end`` of a record to their places in the buffer."""
+        stream.seek(offset + first)
+        view = memoryview(self.buffer)[first:end]  # type: ignore[arg-type]
         filled = 0
         while filled < len(view):
             count = stream.readinto(view[filled:])  # type: ignore[attr-defined]
@@ -124,11 +159,29 @@ class _Reader:
             filled += count
 
 
+def first_columns(identity: str) -> dict[int, NDArray[np.float32]]:
+    """Return what is remembered of the records of one analysis time, to be added to."""
+    with _REMEMBERING:
+        known = _FIRST_COLUMNS.pop(identity, {})
+        _FIRST_COLUMNS[identity] = known
+        while len(_FIRST_COLUMNS) > _PERIODS_REMEMBERED:
+            _FIRST_COLUMNS.popitem(last=False)
+    return known
+
+
+def first_column(raw: NDArray[np.uint8], label: RecordLabel, nx: int, ny: int) -> NDArray[np.float32]:
+    """Return the values down the first column of a whole record; nothing for a field marked as missing."""
+    if label.is_missing:
+        return np.empty(0, dtype=np.float32)
+    return kernels.first_column(raw, nx, ny, label.first_value, kernels.byte_steps(label.exponent))
+
+
 def unpack_record(
     raw: NDArray[np.uint8],
     label: RecordLabel,
     nx: int,
     box: tuple[int, int, int, int],
+    column: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
     """
@@ -137,13 +190,15 @@ def unpack_record(
     Parameters
     ----------
     raw : ndarray of uint8
-        The record's bytes after its label, at least up to the end of the box's last row.
+        The record's bytes after its label; only the box's rows are looked at.
     label : RecordLabel
         The record's label; a field marked as missing gives NaN.
     nx : int
         Points per row.
     box : tuple of int
         x0, x1, y0, y1, zero-based, ends not included.
+    column : ndarray of float32, shape (ny,)
+        What :func:`first_column` returned.
     out : ndarray of float32, shape (y1 - y0, x1 - x0)
         Receives the values in the field's unit.
     """
@@ -151,4 +206,5 @@ def unpack_record(
         out[...] = np.nan
         return
     x0, x1, y0, y1 = box
-    kernels.unpack_box(raw, nx, x0, x1, y0, y1, label.exponent, label.precision, label.first_value, out)
+    steps = kernels.byte_steps(label.exponent)
+    kernels.unpack_rows(raw, nx, x0, x1, y0, y1, column, steps, label.precision, out)

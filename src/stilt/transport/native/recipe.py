@@ -74,7 +74,8 @@ class ColumnSource:
             Grid spacing [m].
         """
         ny, nx = frame.box.shape
-        upper = np.full((columns.N_UPPER, self.heights.size, ny, nx), np.nan, dtype=np.float32)
+        upper = np.empty((columns.N_UPPER, self.heights.size, ny, nx), dtype=np.float32)
+        upper[[row not in dict(self.upper_rows) for row in range(columns.N_UPPER)]] = np.nan
         for row, name in self.upper_rows:
             upper[row] = frame.upper[name]
         surface = np.full((columns.N_SURFACE, ny, nx), np.nan, dtype=np.float32)

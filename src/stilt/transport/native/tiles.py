@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import tempfile
 import threading
@@ -41,6 +42,9 @@ CACHE_LIMIT = 20 * 1024**3
 
 POOL_LIMIT = 384 * 1024**2
 """Memory one worker keeps for tiles beyond the two analysis times in use [bytes]."""
+
+DECODE_LIMIT = 128 * 1024**2
+"""Memory for decoded fields while tiles are prepared [bytes]; a row of tiles is always decoded at once."""
 
 _PRUNE_EVERY = 256
 """Tiles written by a process between two looks at the size of the cache."""
@@ -104,8 +108,9 @@ class TileCache:
         temporary = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tile", delete=False) as stream:
-                temporary = stream.name
+            number, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tile")
+            # a plain file, into which numpy writes without a copy
+            with os.fdopen(number, "wb") as stream:
                 np.save(stream, tile, allow_pickle=False)
             os.replace(temporary, path)
         except OSError as error:
@@ -207,57 +212,90 @@ class TimeColumns:
         int
             Tiles that had to be prepared from the files.
         """
-        prepared = 0
         with self._lock:
             absent = []
-            for tile in self.missing(wanted):
+            wanted = self.missing(wanted)
+            self._reserve(len(wanted))
+            for tile in wanted:
                 stored = self._cache.read(self._key, *tile, (self._tile_rows, self._row))
                 if stored is None:
                     absent.append(tile)
                 else:
                     self._add(tile, stored)
-            for band in sorted({tile_y for tile_y, _ in absent}):
-                in_band = sorted(tile_x for tile_y, tile_x in absent if tile_y == band)
-                # neighbours share the decoding of their rows
+            for group in self._groups(absent):
                 boxes = {
-                    x: self._source.box_of_tile(band, x, self._shape.tile_ny, self._shape.tile_nx)
-                    for x in in_band
+                    (y, x): self._source.box_of_tile(y, x, self._shape.tile_ny, self._shape.tile_nx)
+                    for y, x in group
                 }
-                first, last = boxes[in_band[0]], boxes[in_band[-1]]
-                whole = Box(first.x0, last.x1, first.y0, first.y1)
+                whole = Box(
+                    min(box.x0 for box in boxes.values()),
+                    max(box.x1 for box in boxes.values()),
+                    min(box.y0 for box in boxes.values()),
+                    max(box.y1 for box in boxes.values()),
+                )
                 frame = self._source.series.decode(
                     self._time_index, whole, self._source.surface_names, self._source.upper_names
                 )
-                for tile_x, box in boxes.items():
-                    tile_rows = self._prepare(_cut(frame, box))
-                    self._cache.write(self._key, band, tile_x, tile_rows)
-                    self._add((band, tile_x), tile_rows)
-                    prepared += 1
-        return prepared
+                for tile, box in boxes.items():
+                    tile_rows = self._place(tile)
+                    self._prepare(_cut(frame, box), tile_rows)
+                    self._slots[tile] = self._count - 1
+                    self._cache.write(self._key, *tile, tile_rows)
+        return len(absent)
 
-    def _prepare(self, frame: MetFrame) -> np.ndarray:
+    def _groups(self, absent: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+        """Put neighbouring rows of tiles together, which share the reading, within a bound on memory."""
+        if not absent:
+            return []
+        columns = [x for _, x in absent]
+        fields = len(self._source.upper_names) * self._source.heights.size
+        band_bytes = (max(columns) - min(columns) + 1) * self._tile_rows * 4 * fields
+        most = max(1, DECODE_LIMIT // band_bytes)
+        groups: list[list[tuple[int, int]]] = []
+        first = -math.inf
+        last = -math.inf
+        for tile in sorted(absent):
+            if tile[0] > last + 1 or tile[0] >= first + most:
+                groups.append([])
+                first = tile[0]
+            groups[-1].append(tile)
+            last = tile[0]
+        return groups
+
+    def _prepare(self, frame: MetFrame, out: np.ndarray) -> None:
         upper, surface, gx, gy = self._source.arrays(frame)
         ny, nx = gx.shape
-        packed = np.empty((ny * nx, self._row), dtype=np.float32)
+        is_whole = (ny, nx) == (self._shape.tile_ny, self._shape.tile_nx)
+        packed = out if is_whole else np.empty((ny * nx, self._row), dtype=np.float32)
         prepare_columns(
             self._recipe, self._source.heights, self._source.levels, upper, surface, gx, gy, packed
         )
-        if (ny, nx) == (self._shape.tile_ny, self._shape.tile_nx):
-            return packed
-        # a tile at the far edge is narrower; its rows keep the places of a whole one
-        whole = np.zeros((self._shape.tile_ny, self._shape.tile_nx, self._row), dtype=np.float32)
-        whole[:ny, :nx] = packed.reshape(ny, nx, self._row)
-        return whole.reshape(self._tile_rows, self._row)
+        if not is_whole:
+            # a tile at the far edge is narrower; its rows keep the places of a whole one
+            whole = out.reshape(self._shape.tile_ny, self._shape.tile_nx, self._row)
+            whole[...] = 0.0
+            whole[:ny, :nx] = packed.reshape(ny, nx, self._row)
+
+    def _reserve(self, count: int) -> None:
+        """Make room for more tiles."""
+        wanted = (self._count + count) * self._tile_rows
+        if wanted > self._rows.shape[0]:
+            # a single tile is likely to be followed by others
+            room = max(wanted, min(2 * self._count, self._count + 8) * self._tile_rows)
+            grown = np.empty((room, self._row), dtype=np.float32)
+            used = self._count * self._tile_rows
+            grown[:used] = self._rows[:used]
+            self._rows = grown
+
+    def _place(self, tile: tuple[int, int]) -> np.ndarray:
+        """Return the next free place, shape (tile_rows, row_length)."""
+        start = self._count * self._tile_rows
+        self._count += 1
+        return self._rows[start : start + self._tile_rows]
 
     def _add(self, tile: tuple[int, int], tile_rows: np.ndarray) -> None:
-        start = self._count * self._tile_rows
-        if start + self._tile_rows > self._rows.shape[0]:
-            grown = np.empty((max(1, 2 * self._count) * self._tile_rows, self._row), dtype=np.float32)
-            grown[:start] = self._rows[:start]
-            self._rows = grown
-        self._rows[start : start + self._tile_rows] = tile_rows
-        self._slots[tile] = self._count
-        self._count += 1
+        self._place(tile)[...] = tile_rows
+        self._slots[tile] = self._count - 1
 
 
 def tile_key(source: ColumnSource, time_index: int, ziscale: float) -> str:
