@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="also the peak of memory (Linux)")
     parser.add_argument("--serve-peer", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given, _ = parser.parse_known_args()
     if given.serve_peer:
         serve_peer()
         return

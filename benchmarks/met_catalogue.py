@@ -81,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--files", type=int, default=20000)
     parser.add_argument("--delay", type=float, default=0.0, help="added to every open [ms]")
-    given = parser.parse_args()
+    given, _ = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "met")
         folder.mkdir()

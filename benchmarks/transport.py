@@ -88,7 +88,7 @@ def main() -> None:
     )
     parser.add_argument("--hysplit", type=Path, help="folder with hycs_std and its tables")
     parser.add_argument("--numpar", type=int, default=1000)
-    arguments = parser.parse_args()
+    arguments, _ = parser.parse_known_args()
     print("microseconds of user CPU per particle and minute, one thread")
     print(f"{'case':28} {'stilt':>8} {'hycs_std':>9} {'ratio':>6}")
     with tempfile.TemporaryDirectory() as name:
