@@ -52,7 +52,7 @@ def hanna_tl(z, zi, obukhov, roughness, sigma_w):
     if eta < F(0.1):
         if z - roughness < abs(obukhov):
             return F(0.1) * z / (sigma_w * (F(0.55) + F(0.38) * (z - roughness) / obukhov))
-        return F(0.59) * z / sigma_w
+        return F(0.59) * (z / sigma_w)
     return F(0.15) * (zi / sigma_w) * (_ONE - math.exp(F(-5.0) * eta))
 
 
