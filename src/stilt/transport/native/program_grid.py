@@ -10,6 +10,8 @@ terrain height it prints is the coordinate it uses: ours agree to the last bit
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from stilt.constants import EARTH_RADIUS_KM
@@ -102,6 +104,59 @@ def _arc(angle: np.ndarray, delta: np.ndarray, gamma: float) -> tuple[np.ndarray
     return np.where(small, small_sine, sine), np.where(small, small_versine, versine)
 
 
+class _Map(NamedTuple):
+    """A conformal grid in single precision."""
+
+    gamma: np.float64
+    ref_lon: np.ndarray
+    cell: np.float32
+    """Cell size at scale 1 [km]."""
+    per_cell: np.float32
+    """Cells per Earth radius."""
+    cosine: np.float32
+    sine: np.float32
+    x0: np.ndarray
+    y0: np.ndarray
+
+    def plane(self, longitude: np.ndarray, latitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Project degrees onto the map, in Earth radii."""
+        gamma = self.gamma
+        turn = _wrapped(np.asarray(longitude, dtype=F) - self.ref_lon)
+        delta = turn.astype(D) * _RADIAN
+        sine, versine = _arc((gamma * delta).astype(F), delta, gamma)
+        m = _mercator(latitude)
+        exponent = gamma * m
+        small = m * (1.0 - 0.5 * exponent * (1.0 - exponent / 3.0 * (1.0 - 0.25 * exponent)))
+        rho = small
+        if gamma:
+            rho = np.where(np.abs(exponent) < _SMALL_EXPONENT, small, (1.0 - np.exp(-exponent)) / gamma)
+        rho = _single(rho)
+        shrink = 1.0 - gamma * rho
+        return (shrink * sine).astype(F), (rho + shrink * gamma * versine).astype(F)
+
+    def cells(self, xi: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Turn and scale, without the offset; each product and each sum is rounded on its own."""
+        x = np.asarray(self.per_cell * (xi * self.cosine + eta * self.sine), dtype=F)
+        y = np.asarray(self.per_cell * (eta * self.cosine - xi * self.sine), dtype=F)
+        return x, y
+
+
+def _map_of(grid: HorizontalGrid) -> _Map:
+    gamma = D(sine_single(F(_RADIAN) * F(grid.tangent_lat)))
+    angle = F(_RADIAN) * F(grid.ref_lat)
+    sine_ref = D(sine_single(angle))
+    m0 = 0.5 * np.log((1.0 + sine_ref) / (1.0 - sine_ref))
+    cell = F(grid.size) / F(np.exp(gamma * m0) * D(cosine_single(angle)))
+    turn = F(_RADIAN) * F(grid.orientation)
+    nowhere = np.zeros((), dtype=F)
+    unset = _Map(
+        gamma, _wrapped(np.asarray(grid.ref_lon)), cell, F(F(EARTH_RADIUS_KM) / cell),
+        F(cosine_single(turn)), F(-sine_single(turn)), nowhere, nowhere,
+    )  # fmt: skip
+    x, y = unset.cells(*unset.plane(np.array(grid.sync_lon), np.array(grid.sync_lat)))
+    return unset._replace(x0=F(grid.sync_x) - x, y0=F(grid.sync_y) - y)
+
+
 def program_coordinates(
     grid: HorizontalGrid, lon: np.ndarray, lat: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -122,38 +177,43 @@ def program_coordinates(
         east = np.where(east < 0, east + F(360.0), east).astype(F)
         north = np.asarray(lat, dtype=F) - first_lat
         return F(1.0) + east / F(grid.ref_lon), F(1.0) + north / F(grid.ref_lat)
-    gamma = D(sine_single(F(_RADIAN) * F(grid.tangent_lat)))
-    ref_lon = _wrapped(np.asarray(grid.ref_lon))
+    conformal = _map_of(grid)
+    x, y = conformal.cells(*conformal.plane(np.asarray(lon), np.asarray(lat)))
+    return (conformal.x0 + x).astype(F), (conformal.y0 + y).astype(F)
 
-    def plane(longitude: np.ndarray, latitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        turn = _wrapped(np.asarray(longitude, dtype=F) - ref_lon)
-        delta = turn.astype(D) * _RADIAN
-        sine, versine = _arc((gamma * delta).astype(F), delta, gamma)
-        m = _mercator(latitude)
-        exponent = gamma * m
-        small = m * (1.0 - 0.5 * exponent * (1.0 - exponent / 3.0 * (1.0 - 0.25 * exponent)))
-        rho = small
-        if gamma:
-            rho = np.where(np.abs(exponent) < _SMALL_EXPONENT, small, (1.0 - np.exp(-exponent)) / gamma)
-        rho = _single(rho)
-        shrink = 1.0 - gamma * rho
-        return (shrink * sine).astype(F), (rho + shrink * gamma * versine).astype(F)
 
-    angle = F(_RADIAN) * F(grid.ref_lat)
-    sine_ref = D(sine_single(angle))
-    m0 = 0.5 * np.log((1.0 + sine_ref) / (1.0 - sine_ref))
-    scale = F(np.exp(gamma * m0) * D(cosine_single(angle)))
-    per_cell = F(F(EARTH_RADIUS_KM) / F(F(grid.size) / scale))
-    turn = F(_RADIAN) * F(grid.orientation)
-    cosine, sine = F(cosine_single(turn)), F(-sine_single(turn))
+def program_spacing(grid: HorizontalGrid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return the cell size along x and y [m] as float32, on conformal grids rounded as in the program.
 
-    def cells(xi: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # all float32: each product and each sum is rounded on its own
-        x = np.asarray(per_cell * (xi * cosine + eta * sine), dtype=F)
-        y = np.asarray(per_cell * (eta * cosine - xi * sine), dtype=F)
-        return x, y
+    Winds in cells per minute are divided by it; that is one bit of every wind.
 
-    sync_x, sync_y = cells(*plane(np.array(grid.sync_lon), np.array(grid.sync_lat)))
-    x0, y0 = F(grid.sync_x) - sync_x, F(grid.sync_y) - sync_y
-    x, y = cells(*plane(np.asarray(lon), np.asarray(lat)))
-    return (x0 + x).astype(F), (y0 + y).astype(F)
+    Parameters
+    ----------
+    grid : HorizontalGrid
+        The horizontal grid.
+    x, y : ndarray
+        1-based grid coordinates.
+    """
+    if grid.is_latlon:
+        gx, gy = grid.spacing(x, y)
+        return gx.astype(F), gy.astype(F)
+    conformal = _map_of(grid)
+    gamma, cosine, sine = F(conformal.gamma), conformal.cosine, conformal.sine
+    across = (np.asarray(x, dtype=F) - conformal.x0) * conformal.cell / F(EARTH_RADIUS_KM)
+    along = (np.asarray(y, dtype=F) - conformal.y0) * conformal.cell / F(EARTH_RADIUS_KM)
+    xi = across * cosine - along * sine
+    eta = along * cosine + across * sine
+    radial = F(2.0) * eta - gamma * (xi * xi + eta * eta)
+    shrunk = (gamma * radial).astype(F)
+    ratio = (shrunk / (F(2.0) - shrunk)).astype(D) ** 2
+    series = radial.astype(D) / (2.0 - shrunk) * (1.0 + ratio * (1.0 / 3.0 + ratio * (0.2 + ratio / 7.0)))
+    m = series
+    if gamma:
+        # the pole of a polar map has shrunk = 1
+        rest = np.maximum((F(1.0) - shrunk).astype(D), 1e-12)
+        m = np.where(np.abs(shrunk) < _SMALL_ANGLE, series, -0.5 * np.log(rest) / D(conformal.gamma))
+    stretch = np.exp(m)
+    size = (2.0 * np.exp(D(conformal.gamma) * m) * D(conformal.cell) / (stretch + 1.0 / stretch)).astype(F)
+    size = size * F(1000.0)
+    return size, size.copy()

@@ -20,6 +20,7 @@ from stilt.kernels.layout import Levels
 from stilt.meteorology.frame import Box, MetFrame
 from stilt.meteorology.series import MetSeries
 from stilt.transport.native.levels import internal_levels
+from stilt.transport.native.program_grid import program_spacing
 from stilt.transport.native.roughness import roughness_at
 
 _PBL_PREFIXES = ("PBL", "HPB", "MXH")
@@ -91,8 +92,8 @@ class ColumnSource:
         if not any(row == columns.RGHS for row, _ in self.surface_rows):
             lon, lat = self.series.grid.to_lonlat(x, y)
             surface[columns.RGHS] = roughness_at(lon, lat)
-        gx, gy = self.series.grid.spacing(x, y)
-        return upper, surface, gx.astype(np.float32), gy.astype(np.float32)
+        gx, gy = program_spacing(self.series.grid, x, y)
+        return upper, surface, gx, gy
 
     def key(self) -> tuple:
         """Everything beside the stored bytes that the prepared columns depend on."""
