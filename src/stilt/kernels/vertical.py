@@ -220,7 +220,7 @@ def remap_column(
     rh_bottom, tv_bottom = moisture_at(moisture_kind, profile[4, 0], t0, p0, profile[0, 0])
 
     z_bottom, w_bottom = _ZERO, _ZERO
-    t_bottom, logp_bottom = t0, math.log(p0)
+    t_bottom, p_bottom, logp_bottom = t0, p0, math.log(p0)
     u_bottom, v_bottom = surface_u, surface_v
     has_surface_wind = not (math.isnan(u_bottom) or math.isnan(v_bottom))
 
@@ -264,7 +264,6 @@ def remap_column(
             out[RH_, k] = (rh - rh_bottom) * fraction + rh_bottom
             tv_k = (tv - tv_bottom) * fraction + tv_bottom
             if flag == TERRAIN_LEVELS:
-                p_bottom = math.exp(logp_bottom)
                 p_k = (p - p_bottom) * fraction + p_bottom
             else:
                 p_k = math.exp((logp - logp_bottom) * fraction + logp_bottom)
@@ -280,7 +279,7 @@ def remap_column(
                 first_data_level = k + 2
             k += 1
         z_bottom, t_bottom, u_bottom, v_bottom, w_bottom = z, t, u, v, w
-        rh_bottom, tv_bottom, logp_bottom = rh, tv, logp
+        rh_bottom, tv_bottom, p_bottom, logp_bottom = rh, tv, p, logp
         rh_last = rh
         if k == n_levels:
             break

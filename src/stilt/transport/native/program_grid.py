@@ -184,7 +184,7 @@ def program_coordinates(
 
 def program_spacing(grid: HorizontalGrid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
-    Return the cell size along x and y [m] as float32, on conformal grids rounded as in the program.
+    Return the cell size along x and y [m] as float32, rounded as in the program.
 
     Winds in cells per minute are divided by it; that is one bit of every wind.
 
@@ -196,8 +196,14 @@ def program_spacing(grid: HorizontalGrid, x: np.ndarray, y: np.ndarray) -> tuple
         1-based grid coordinates.
     """
     if grid.is_latlon:
-        gx, gy = grid.spacing(x, y)
-        return gx.astype(F), gy.astype(F)
+        first_lat = F(grid.sync_lat - (grid.sync_y - 1.0) * grid.ref_lat)
+        dlon, dlat = F(grid.ref_lon), F(grid.ref_lat)
+        lat = (first_lat + (np.asarray(y, dtype=F) - F(1.0)) * dlat).astype(F)
+        # a pole row counts as a quarter row further inward
+        lat = np.where(np.abs(lat) > 90.0 - 1.0e-4 * dlat, F(90.0) - F(0.25) * dlat, lat).astype(F)
+        row = F(F(2.0) * F(np.pi)) * F(EARTH_RADIUS_KM) / (F(360.0) / dlat)
+        column = cosine_single(lat / (F(180.0) / F(np.pi))) * row * dlon / dlat
+        return column * F(1000.0), np.full_like(column, row * F(1000.0))
     conformal = _map_of(grid)
     gamma, cosine, sine = F(conformal.gamma), conformal.cosine, conformal.sine
     across = (np.asarray(x, dtype=F) - conformal.x0) * conformal.cell / F(EARTH_RADIUS_KM)
