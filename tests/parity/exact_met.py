@@ -22,29 +22,38 @@ START = np.datetime64("2020-06-01T00:00", "s")
 
 GRIDS = {
     "lambert": HorizontalGrid.lambert(40.0, -100.0, 12.0, 34, 34),
-    "polar": HorizontalGrid.conformal(90.0, -80.0, 30.0, 34, 34, center_lat=65.0, center_lon=-95.0, ref_lat=60.0),
-    "mercator": HorizontalGrid.conformal(0.0, 120.0, 20.0, 34, 34, center_lat=10.0, center_lon=118.0, ref_lat=5.0),
+    "polar": HorizontalGrid.conformal(
+        90.0, -80.0, 30.0, 34, 34, center_lat=65.0, center_lon=-95.0, ref_lat=60.0
+    ),
+    "mercator": HorizontalGrid.conformal(
+        0.0, 120.0, 20.0, 34, 34, center_lat=10.0, center_lon=118.0, ref_lat=5.0
+    ),
     "latlon": HorizontalGrid.latlon(5.0, 40.0, 0.25, 0.25, 34, 34),
     "global": HorizontalGrid.latlon(0.0, -90.0, 5.0, 5.0, 72, 37),
 }
 
 _SIGMAS = (
-    0.998, 0.992, 0.982, 0.968, 0.95, 0.93, 0.9, 0.86, 0.8, 0.74, 0.66, 0.58, 0.5, 0.42, 0.34, 0.26, 0.18, 0.1,
+    0.998, 0.992, 0.982, 0.968, 0.95, 0.93, 0.9, 0.86, 0.8, 0.74, 0.66, 0.58, 0.5, 0.42, 0.34, 0.26, 0.18,
+    0.1,
     0.05, 0.02,
 )  # fmt: skip
 _HYBRIDS = (
-    "0.9980", "0.9920", "0.9820", "1.9670", "2.9480", "4.9260", "8.8920", "15.845", "25.775", "40.700", "60.600",
+    "0.9980", "0.9920", "0.9820", "1.9670", "2.9480", "4.9260", "8.8920", "15.845", "25.775", "40.700",
+    "60.600",
     "80.500", "95.405", "99.320", "99.242", "99.161", "90.090", "70.030", "45.005", "20.000",
 )  # fmt: skip
 _PRESSURES = (
-    1000, 985, 970, 950, 925, 900, 850, 800, 750, 700, 650, 600, 550, 500, 400, 300, 250, 200, 150, 100, 70, 50, 30,
+    1000, 985, 970, 950, 925, 900, 850, 800, 750, 700, 650, 600, 550, 500, 400, 300, 250, 200, 150, 100, 70,
+    50, 30,
 )  # fmt: skip
 _PRESSURE_HEIGHTS = (
-    110, 240, 370, 545, 770, 1000, 1475, 1975, 2505, 3065, 3665, 4310, 5010, 5775, 7540, 9745, 11050, 12600, 14500,
+    110, 240, 370, 545, 770, 1000, 1475, 1975, 2505, 3065, 3665, 4310, 5010, 5775, 7540, 9745, 11050, 12600,
+    14500,
     17100, 19300, 21400, 24700,
 )  # fmt: skip
 _TERRAIN_HEIGHTS = (
-    20, 60, 120, 220, 350, 520, 750, 1050, 1400, 1850, 2400, 3100, 4000, 5100, 6500, 8200, 10200, 12600, 15500, 19000,
+    20, 60, 120, 220, 350, 520, 750, 1050, 1400, 1850, 2400, 3100, 4000, 5100, 6500, 8200, 10200, 12600,
+    15500, 19000,
 )  # fmt: skip
 
 
@@ -72,11 +81,17 @@ class ExactCase:
     seed: int = 7
     diverges_after: int | None = None
     """Minutes within bounds, as measured; None when the whole run is."""
+    met: str = ""
+    """File of the reference bank instead of made meteorology."""
 
     def write_met(self, folder: Path) -> Path:
         """Write the case's meteorology, nine hourly frames (the global one is six-hourly)."""
         return write_arl(
-            folder / f"{self.name}.arl", GRIDS[self.grid], levels_of(self.levels), self._frames(), model_id="EXCT"
+            folder / f"{self.name}.arl",
+            GRIDS[self.grid],
+            levels_of(self.levels),
+            self._frames(),
+            model_id="EXCT",
         )
 
     def _frames(self) -> list[MetFrame]:
@@ -142,7 +157,9 @@ def _frame(case: ExactCase, hour: int) -> MetFrame:
     above = np.maximum(z, 0.0)
     depth = {"day": 1300.0, "evening": 900.0, "night": 0.0}[case.weather] * (1.0 + 0.1 * _wave(u1 + 0.2))
     mixed = np.minimum(above, depth)
-    temperature = warm - 0.0098 * mixed - 0.0055 * (above - mixed) + 1.5 * np.minimum(1.0, (above - mixed) / 150.0)
+    temperature = (
+        warm - 0.0098 * mixed - 0.0055 * (above - mixed) + 1.5 * np.minimum(1.0, (above - mixed) / 150.0)
+    )
     if case.weather == "night":
         temperature = temperature - 5.0 / (1.0 + above / 60.0)
     temperature = np.maximum(temperature, 208.0)
@@ -165,7 +182,10 @@ def _frame(case: ExactCase, hour: int) -> MetFrame:
         upper["PRES"] = _rounded(ratio * surface_pressure * 1.0001, 10)
     surface = {"SHGT": _rounded(terrain, 5), "PRSS": _rounded(surface_pressure, 8)}
     surface["T02M"] = _rounded(warm + (1.2 if case.weather == "day" else 0.2), 9)
-    surface |= {"U10M": _rounded(0.35 * (4.0 + 2.0 * _wave(v1 + t1)), 9), "V10M": _rounded(0.7 - 0.5 * _wave(u1), 9)}
+    surface |= {
+        "U10M": _rounded(0.35 * (4.0 + 2.0 * _wave(v1 + t1)), 9),
+        "V10M": _rounded(0.7 - 0.5 * _wave(u1), 9),
+    }
     surface["RGHS"] = _rounded(0.1 + 0.05 * _wave(v1), 12)
     if case.flux:
         surface["SHTF"] = _rounded(heat, 6)
@@ -173,7 +193,10 @@ def _frame(case: ExactCase, hour: int) -> MetFrame:
         if case.flux == "USTR":
             surface["USTR"] = _rounded(stress, 12)
         elif case.flux == "UMOF":
-            surface |= {"UMOF": _rounded(0.8 * stress * stress, 13), "VMOF": _rounded(-0.4 * stress * stress, 13)}
+            surface |= {
+                "UMOF": _rounded(0.8 * stress * stress, 13),
+                "VMOF": _rounded(-0.4 * stress * stress, 13),
+            }
         else:
             surface["EXCO"] = _rounded(0.025 * (1.0 + 0.3 * _wave(u1)), 16)
     for name in case.leave_out:
@@ -188,22 +211,56 @@ def _frame(case: ExactCase, hour: int) -> MetFrame:
 _DAY, _NIGHT = "2020-06-01T04:00", "2020-06-01T04:20"
 
 CASES = [
-    ExactCase("day_back", "lambert", "sigma", "USTR", "SPHU", "day", _DAY, -2, 50, -100.3, 40.2, 10.0, pres=True),
-    ExactCase("day_forward", "lambert", "sigma", "USTR", "SPHU", "day", _DAY, 2, 50, -100.1, 39.9, 300.0, pres=True),
-    ExactCase("evening_back", "lambert", "sigma", "USTR", "RELH", "evening", _DAY, -2, 50, -100.3, 40.2, 10.0),
-    ExactCase("evening_forward", "lambert", "hybrid", "USTR", "SPHU", "evening", "2020-06-01T02:30", 2, 50, -100.3, 40.2, 50.0),
+    ExactCase("day_back", "lambert", "sigma", "USTR", "SPHU", "day", _DAY, -2, 50, -100.3, 40.2, 10.0,
+                  pres=True, diverges_after=70),
+    ExactCase("day_forward", "lambert", "sigma", "USTR", "SPHU", "day", _DAY, 2, 50, -100.1, 39.9, 300.0,
+                  pres=True, diverges_after=59),
+    ExactCase("evening_back", "lambert", "sigma", "USTR", "RELH", "evening", _DAY, -2, 50, -100.3, 40.2,
+                  10.0),
+    ExactCase("evening_forward", "lambert", "hybrid", "USTR", "SPHU", "evening", "2020-06-01T02:30", 2, 50,
+                  -100.3, 40.2, 50.0),
     ExactCase("night_back", "lambert", "sigma", "USTR", "SPHU", "night", _NIGHT, -2, 50, -100.3, 40.2, 10.0),
-    ExactCase("night_forward", "lambert", "sigma", "USTR", "SPHU", "night", _NIGHT, 2, 50, -99.9, 40.1, 30.0),
-    ExactCase("one_back", "lambert", "sigma", "USTR", "SPHU", "day", "2020-06-01T08:00", -8, 1, -99.2, 40.3, 10.0),
-    ExactCase("one_forward", "latlon", "hybrid", "USTR", "SPHU", "evening", "2020-06-01T00:00", 8, 1, 8.3, 43.6, 10.0),
-    ExactCase("polar_umof", "polar", "sigma", "UMOF", "RELH", "day", _DAY, -1, 20, -94.0, 65.3, 10.0, pres=True),
+    ExactCase("night_forward", "lambert", "sigma", "USTR", "SPHU", "night", _NIGHT, 2, 50, -99.9, 40.1,
+                  30.0, diverges_after=106),
+    ExactCase("one_back", "lambert", "sigma", "USTR", "SPHU", "day", "2020-06-01T08:00", -8, 1, -99.2, 40.3,
+                  10.0),
+    ExactCase("one_forward", "latlon", "hybrid", "USTR", "SPHU", "evening", "2020-06-01T00:00", 8, 1, 8.3,
+                  43.6, 10.0),
+    ExactCase("polar_umof", "polar", "sigma", "UMOF", "RELH", "day", _DAY, -1, 20, -94.0, 65.3, 10.0,
+                  pres=True),
     ExactCase("mercator_exco", "mercator", "hybrid", "EXCO", "SPHU", "day", _DAY, 1, 20, 118.3, 10.2, 100.0),
-    ExactCase("latlon_pressure", "latlon", "pressure", "USTR", "RELH", "day", _DAY, -2, 20, 8.6, 43.7, 10.0),
-    ExactCase("global_pressure", "global", "pressure", "USTR", "SPHU", "day", "2020-06-01T11:00", -4, 20, 0.8, 42.0, 200.0),
-    ExactCase("terrain_levels", "lambert", "terrain", "USTR", "SPHU", "day", _DAY, -1, 20, -100.3, 40.2, 50.0),
+    ExactCase("latlon_pressure", "latlon", "pressure", "USTR", "RELH", "day", _DAY, -2, 20, 8.6, 43.7, 10.0,
+                  diverges_after=94),
+    ExactCase("global_pressure", "global", "pressure", "USTR", "SPHU", "day", "2020-06-01T11:00", -4, 20,
+                  0.8, 42.0, 200.0, diverges_after=202),
+    ExactCase("terrain_levels", "lambert", "terrain", "USTR", "SPHU", "day", _DAY, -1, 20, -100.3, 40.2,
+                  50.0),
     ExactCase("no_fluxes", "lambert", "sigma", "", "SPHU", "day", _DAY, -1, 20, -100.3, 40.2, 50.0),
-    ExactCase("no_surface_air", "lambert", "hybrid", "USTR", "RELH", "night", _NIGHT, -1, 20, -100.3, 40.2, 10.0,
+    ExactCase("no_surface_air", "lambert", "hybrid", "USTR", "RELH", "night", _NIGHT, -1, 20, -100.3, 40.2,
+                  10.0,
               leave_out=("T02M", "U10M", "V10M")),
     ExactCase("no_roughness", "lambert", "sigma", "USTR", "SPHU", "night", _NIGHT, 1, 20, -100.3, 40.2, 10.0,
               leave_out=("RGHS",)),
 ]  # fmt: skip
+
+BANK_CASES = [
+    ExactCase("hrrr_night_back", "", "", "", "", "", "2019-05-30T10:00", -2, 50, -111.848, 40.766, 10.0,
+                  seed=1,
+              met="20190530_06-11_hrrr"),
+    ExactCase("hrrr_day_back", "", "", "", "", "", "2019-05-30T02:10", -2, 50, -112.05, 40.7, 35.0, seed=1,
+              met="20190530_00-05_hrrr"),
+    ExactCase("hrrr_evening_back", "", "", "", "", "", "2019-05-30T02:00", -2, 50, -111.848, 40.766, 5.0,
+                  seed=1,
+              met="20190530_00-05_hrrr", diverges_after=110),
+    ExactCase("hrrr_day_forward", "", "", "", "", "", "2019-05-30T00:00", 2, 50, -112.1, 40.72, 10.0, seed=1,
+              met="20190530_00-05_hrrr"),
+    ExactCase("hrrr_night_forward", "", "", "", "", "", "2019-05-30T07:30", 2, 50, -112.1, 40.72, 10.0,
+                  seed=1,
+              met="20190530_06-11_hrrr", diverges_after=28),
+    ExactCase("global_back", "", "", "", "", "", "2001-01-13T00:00", -12, 5, -100.0, 40.0, 10.0, seed=1,
+              met="global_3deg_20010110-13.arl"),
+    ExactCase("convective_back", "", "", "", "", "", "2015-07-12T19:00", -2, 50, -98.979, 38.636, 20.0,
+                  seed=1,
+              met="synth_conv_lcc.arl"),
+]  # fmt: skip
+"""Runs on the meteorology of the reference bank; the program itself is needed."""

@@ -1,7 +1,7 @@
 """
 Make the tables of ``test_exactness.py`` with the real program.
 
-Run as ``STILT_TEST_HYSPLIT_DIR=<folder of hycs_std> python tests/parity/make_exactness.py [case ...]``.
+Run as ``PYTHONPATH=tests python -m parity.make_exactness [case ...]``, with STILT_TEST_HYSPLIT_DIR set.
 The program runs with a seeded generator (``KRAND=2``) on the meteorology of ``exact_met.py``; its printed
 numbers are kept as integers in units of the last printed digit.
 """
@@ -16,44 +16,56 @@ from pathlib import Path
 
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).parent))
-from exact_met import CASES, ExactCase
+from parity.exact_met import CASES, ExactCase
 
 DIGITS = {
-    "long": 4, "lati": 4, "zagl": 4, "foot": 7, "samt": 4, "sigw": 3, "tlgr": 4, "mlht": 2, "pres": 2, "dens": 5,
+    "long": 4, "lati": 4, "zagl": 4, "foot": 7, "samt": 4, "sigw": 3, "tlgr": 4, "mlht": 2, "pres": 2,
+    "dens": 5,
 }  # fmt: skip
 COLUMNS = ("time", "indx", *DIGITS)
 TABLES = Path(__file__).parent / "exactness"
 
 _SETUP = {
-    "capemin": -1, "cmass": 0, "conage": 48, "cpack": 1, "delt": 1, "dxf": 1, "dyf": 1, "dzf": 0.01, "frhmax": 3,
+    "capemin": -1, "cmass": 0, "conage": 48, "cpack": 1, "delt": 1, "dxf": 1, "dyf": 1, "dzf": 0.01,
+    "frhmax": 3,
     "frhs": 1, "frme": 0.1, "frmr": 0, "frts": 0.1, "frvs": 0.01, "hscale": 10800, "ichem": 8, "idsp": 2,
-    "initd": 0, "k10m": 1, "kagl": 1, "kbls": 1, "kblt": 5, "kdef": 0, "khinp": 0, "khmax": 9999, "kmix0": 150,
+    "initd": 0, "k10m": 1, "kagl": 1, "kbls": 1, "kblt": 5, "kdef": 0, "khinp": 0, "khmax": 9999,
+    "kmix0": 150,
     "kmixd": 3, "kmsl": 0, "kpuff": 0, "krand": 2, "krnd": 6, "kspl": 1, "kwet": 1, "kzmix": 0, "maxdim": 1,
-    "mgmin": 10, "mhrs": 9999, "nbptyp": 1, "ncycl": 0, "ndump": 0, "ninit": 1, "nstr": 0, "nturb": 0, "nver": 0,
+    "mgmin": 10, "mhrs": 9999, "nbptyp": 1, "ncycl": 0, "ndump": 0, "ninit": 1, "nstr": 0, "nturb": 0,
+    "nver": 0,
     "outdt": 0, "p10f": 1, "qcycle": 0, "rhb": 80, "rht": 60, "splitf": 1, "tkerd": 0.18, "tkern": 0.18,
     "tlfrac": 0.1, "tout": 0, "tratio": 0.75, "tvmix": 1, "veght": 0.5, "vscale": 200, "vscaleu": 200,
     "vscales": -1, "wbbh": 0, "wbwf": 0, "wbwr": 0, "winderrtf": 0, "wvert": ".FALSE.", "zicontroltf": 0,
 }  # fmt: skip
 
 
-def run_program(case: ExactCase, program: Path) -> pd.DataFrame:
-    """Run the program for a case and return its rows."""
+def run_program(case: ExactCase, program: Path, met: Path | None = None) -> pd.DataFrame:
+    """Run the program for a case, on a file given or on the case's own, and return its rows."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        met = case.write_met(folder)
+        if met is None:
+            met = case.write_met(folder)
+        else:
+            (folder / met.name).symlink_to(met)
         for data in ("ROUGLEN.ASC", "LANDUSE.ASC", "TERRAIN.ASC"):
             (folder / data).symlink_to(program / data)
         settings = _SETUP | {"numpar": case.numpar, "maxpar": case.numpar, "seed": -(case.seed + 1)}
         settings |= {"ivmax": len(COLUMNS)}
         settings |= case.params
         wanted = ",".join(f"'{column}'" for column in COLUMNS)
-        lines = ["&SETUP", *(f" {key}={value}," for key, value in settings.items()), f" varsiwant={wanted},", "/"]
+        lines = [
+            "&SETUP",
+            *(f" {key}={value}," for key, value in settings.items()),
+            f" varsiwant={wanted},",
+            "/",
+        ]
         (folder / "SETUP.CFG").write_text("\n".join(lines) + "\n")
         start = pd.Timestamp(case.start)
         control = [
             start.strftime("%y %m %d %H %M"), "1", f"{case.lat:.6f} {case.lon:.6f} {case.height:.4f}",
-            str(case.n_hours), "0", "25000.0", "1", "./", met.name, "1", "test", "1", "0.01", "00 00 00 00 00", "1",
+            str(case.n_hours), "0", "25000.0", "1", "./", met.name, "1", "test", "1", "0.01",
+            "00 00 00 00 00", "1",
             "0.0 0.0", "0.5 0.5", "30.0 30.0", "./", "cdump", "1", "100", "00 00 00 00 00", "00 00 00 00 00",
             "00 12 00", "1", "0.0 0.0 0.0", "0.0 0.0 0.0 0.0 0.0", "0.0 0.0 0.0", "0.0", "0.0",
         ]  # fmt: skip
@@ -76,9 +88,14 @@ def main(names: list[str]) -> None:
         path = TABLES / f"{case.name}.parquet"
         # one particle after the other, as differences: a third of the size
         table = pd.DataFrame(packed).sort_values(["indx", "time"])
-        encoding = {name: "DELTA_BINARY_PACKED" for name in DIGITS}
+        encoding = dict.fromkeys(DIGITS, "DELTA_BINARY_PACKED")
         table.to_parquet(
-            path, compression="zstd", compression_level=19, index=False, use_dictionary=False, column_encoding=encoding
+            path,
+            compression="zstd",
+            compression_level=19,
+            index=False,
+            use_dictionary=False,
+            column_encoding=encoding,
         )
         print(f"{case.name}: {len(rows)} rows, {path.stat().st_size / 1e3:.0f} kB")
 

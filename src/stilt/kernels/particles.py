@@ -353,7 +353,8 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
         zv = physics.veght * zi_start if physics.veght <= _ONE else physics.veght
         x, y, sigma, ratio, minutes, influence, sigma_w, tl, layer, m = disperse(
             kind, state, spare, a, b, start_place, levels, start, stamp, False, zi_start, depth, zv,
-            physics.tlfrac, sign, _HALF, x, y, sigma_m, ens.w_ratio[p], layer, ens.top_level[p], minutes, influence,
+            physics.tlfrac, sign, _HALF, x, y, sigma_m, ens.w_ratio[p], layer, ens.top_level[p],
+            minutes, influence,
         )  # fmt: skip
         zv = physics.veght * zi_end if physics.veght <= _ONE else physics.veght
         x, y, sigma, ratio, minutes, influence, sigma_w, tl, layer, m = disperse(
