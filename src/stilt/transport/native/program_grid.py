@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from stilt.constants import EARTH_RADIUS_KM
 from stilt.meteorology.projection import HorizontalGrid
@@ -36,7 +37,7 @@ def _single(value: np.ndarray) -> np.ndarray:
     return np.asarray(value, dtype=F).astype(D)
 
 
-def _rounded_wave(angle: np.ndarray, quarter: int) -> np.ndarray:
+def _rounded_wave(angle: ArrayLike, quarter: int) -> np.ndarray:
     """
     Return the single-precision sine of an angle plus ``quarter`` quarter turns.
 
@@ -56,12 +57,12 @@ def _rounded_wave(angle: np.ndarray, quarter: int) -> np.ndarray:
     return np.where(which >= 2, -wave, wave).astype(F)
 
 
-def sine_single(angle: np.ndarray) -> np.ndarray:
+def sine_single(angle: ArrayLike) -> np.ndarray:
     """Return the sine of angles [radians], single precision throughout."""
     return _rounded_wave(angle, 0)
 
 
-def cosine_single(angle: np.ndarray) -> np.ndarray:
+def cosine_single(angle: ArrayLike) -> np.ndarray:
     """Return the cosine of angles [radians], single precision throughout."""
     return _rounded_wave(angle, 1)
 
