@@ -14,17 +14,17 @@ import numpy as np
 
 from stilt.kernels import layout, stability, vertical
 from stilt.kernels.compiler import kernel
-from stilt.kernels.turbulence import hanna_profiles
+from stilt.kernels.turbulence import hanna_profiles, prescribed_variance, rescale_profiles
 
 F = np.float32
 _ZERO, _ONE, _HALF, _60 = F(0.0), F(1.0), F(0.5), F(60.0)
-_MISSING = F(-99.0)
+_MORE_AT_NIGHT = F(1.4)
 
 # rows of the upper-air input
-TEMP, UWND, VWND, WWND, MOISTURE, HGTS, PRES = 0, 1, 2, 3, 4, 5, 6
-N_UPPER = 7
+TEMP, UWND, VWND, WWND, MOISTURE, HGTS, PRES, TKEN = 0, 1, 2, 3, 4, 5, 6, 7
+N_UPPER = 8
 # rows of the surface input
-PRSS, T02M, U10M, V10M, SHGT, RGHS, M1, M2, H1, PBLH, SHTF, WHTF, TCLD, LCLD, DSWF, RAIN = range(16)
+PRSS, T02M, U10M, V10M, SHGT, RGHS, M1, M2, H1, PBLH, SHTF, WHTF, TCLD, LCLD, RAIN, CRAI = range(16)
 N_SURFACE = 16
 
 _ABREAST = 16
@@ -46,6 +46,13 @@ class Recipe(NamedTuple):
     kmixd: int
     kmix0: np.float32
     ziscale: np.float32
+    kzmix: int
+    tvmix: np.float32
+    tl_stable: np.float32
+    """Prescribed time scale of stable columns [s], 0 where the scheme gives it."""
+    tl_unstable: np.float32
+    more_at_night: bool
+    """Whether prescribed time scales come with 1.4 times the variance in stable columns."""
 
 
 @kernel
@@ -61,8 +68,8 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, out):
         Header heights of the upper levels, from the ground up.
     levels : Levels
         Internal levels.
-    upper : ndarray of float32, shape (7, n_data, ny, nx)
-        TEMP [K], UWND, VWND [m s-1], WWND, moisture, HGTS [m], PRES [hPa]; NaN where absent.
+    upper : ndarray of float32, shape (8, n_data, ny, nx)
+        TEMP [K], UWND, VWND [m s-1], WWND, moisture, HGTS [m], PRES [hPa], TKEN [m2 s-2]; NaN where absent.
     surface : ndarray of float32, shape (16, ny, nx)
         Surface fields in the order of this module's names; NaN where absent.
     gx, gy : ndarray of float32, shape (ny, nx)
@@ -79,6 +86,8 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, out):
     z = np.empty(n_levels, dtype=np.float32)
     sigma_w = np.empty(n_levels, dtype=np.float32)
     tl_w = np.empty(n_levels, dtype=np.float32)
+    variance_w = np.zeros(n_levels, dtype=np.float32)
+    variance_h = np.empty(n_levels, dtype=np.float32)
     for j in range(ny):
         for i in range(nx):
             # neighbours share the lines of memory that one column's levels are scattered over
@@ -144,6 +153,7 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, out):
                 v_,
                 theta,
                 density,
+                column[vertical.TKE_],
                 z,
                 ustar,
                 tstar,
@@ -152,6 +162,15 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, out):
             )
             wstar = stability.convective_velocity(ustar, tstar, zeta, zi, theta[ks - 1])
             hanna_profiles(u, v_, theta, z, zi, obukhov, ustar, tstar, wstar, roughness, sigma_w, tl_w)
+            time_scale = recipe.tl_stable if obukhov >= _ZERO else recipe.tl_unstable
+            for k in range(n_levels):
+                variance_h[k] = _HALF * sigma_w[k] * sigma_w[k]
+            rescale_profiles(recipe.kzmix, recipe.tvmix, z, zi, sigma_w, tl_w)
+            if time_scale > _ZERO:
+                prescribed_variance(z, zi, sigma_w, time_scale, variance_w)
+                if recipe.more_at_night and obukhov >= _ZERO:
+                    for k in range(n_levels):
+                        variance_w[k] = _MORE_AT_NIGHT * variance_w[k]
 
             row = out[j * nx + i]
             to_cells_x = _60 / gx[j, i]
@@ -168,23 +187,23 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, out):
                 row[at + layout.THETA] = theta[k]
                 row[at + layout.SIGMA_W] = sigma_w[k]
                 row[at + layout.TL_W] = tl_w[k]
-                row[at + layout.VARIANCE_H] = _HALF * sigma_w[k] * sigma_w[k]
-                row[at + 11] = _ZERO
+                row[at + layout.VARIANCE_H] = variance_h[k]
+                row[at + layout.VARIANCE_W] = variance_w[k]
             at = n_levels * layout.PER_LEVEL
             row[at + layout.ZI] = zi
             row[at + layout.TERRAIN] = terrain
             row[at + layout.GX] = gx[j, i]
             row[at + layout.GY] = gy[j, i]
-            row[at + layout.SHTF] = _or_missing(surface[SHTF, j, i])
-            row[at + layout.WHTF] = _or_missing(surface[WHTF, j, i])
-            row[at + layout.TCLD] = _or_missing(surface[TCLD, j, i])
-            row[at + layout.LCLD] = _or_missing(surface[LCLD, j, i])
-            row[at + layout.DSWF] = _or_missing(surface[DSWF, j, i])
-            row[at + layout.RAIN] = _or_missing(surface[RAIN, j, i])
-            row[at + 10] = _ZERO
-            row[at + 11] = _ZERO
+            row[at + layout.SHTF] = _or_else(surface[SHTF, j, i], _ZERO)
+            row[at + layout.WHTF] = _or_else(surface[WHTF, j, i], _ZERO)
+            row[at + layout.TCLD] = _or_else(surface[TCLD, j, i], layout.NO_CLOUD_COVER)
+            row[at + layout.LCLD] = _or_else(surface[LCLD, j, i], layout.MISSING)
+            row[at + layout.RAIN] = _or_else(surface[RAIN, j, i], layout.MISSING)
+            row[at + layout.CRAI] = _or_else(surface[CRAI, j, i], _ZERO)
+            row[at + layout.UNUSED] = _ZERO
+            row[at + layout.TL_COLUMN] = time_scale
 
 
 @kernel(allocates=False)
-def _or_missing(value):
-    return _MISSING if math.isnan(value) else value
+def _or_else(value, other):
+    return other if math.isnan(value) else value

@@ -17,6 +17,7 @@ reference counting; counting alone used to take a third of a run.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -281,6 +282,11 @@ def fill_turbulence(a, b, place, level, levels, zi, profile, stamp):
         return
     profile.turbulence_stamp[level] = stamp
     base = N(levels.sigma.size) * _PER_LEVEL
+    if levels.prescribed_tl:
+        variance = column_value(a, b, place, N(level) * _PER_LEVEL + N(layout.VARIANCE_W))
+        profile.turbulence[N(level) * N(2)] = math.sqrt(variance)
+        profile.turbulence[N(level) * N(2) + N(1)] = column_value(a, b, place, base + N(layout.TL_COLUMN))
+        return
     zi_a = a.values[place.near_a + base + _ZI]
     zi_b = b.values[place.near_b + base + _ZI]
     ka = kb = level

@@ -5,7 +5,7 @@ One grid column at one analysis time is one row of float32 numbers, all levels
 from the ground up, all variables of a level side by side, then the numbers that
 belong to the column as a whole::
 
-    [ level 1: U V W D T P RH TH SW TL H2 -- | level 2: ... | level N: ... | ZI TERRAIN GX GY ... ]
+    [ level 1: U V W D T P RH TH SW TL H2 W2 | level 2: ... | level N: ... | ZI TERRAIN GX GY ... ]
 
 so a particle between two levels reads one short stretch of memory per column.
 Rows of one tile of columns follow each other, west to east, then south to north.
@@ -40,6 +40,8 @@ TL_W = 9
 """Lagrangian time scale of vertical velocity [s]."""
 VARIANCE_H = 10
 """Variance of each horizontal velocity component [m2 s-2]."""
+VARIANCE_W = 11
+"""Variance of vertical velocity [m2 s-2], read instead of sigma_w where time scales are prescribed."""
 
 ZI = 0
 """Mixed-layer depth [m AGL]."""
@@ -48,17 +50,23 @@ TERRAIN = 1
 GX, GY = 2, 3
 """Grid spacing along x and y at this column [m]."""
 SHTF, WHTF = 4, 5
-"""Sensible and latent heat flux [W m-2], -99 where the file has none."""
+"""Sensible and latent heat flux [W m-2], 0 where the file has none."""
 TCLD = 6
-"""Total cloud cover [percent], -99 where the file has none."""
+"""Total cloud cover [percent], NO_CLOUD_COVER where the file has none."""
 LCLD = 7
-"""Low cloud cover [percent], -99 where the file has none."""
-DSWF = 8
-"""Downward short-wave flux [W m-2], -99 where the file has none."""
+"""Low cloud cover [percent], MISSING where the file has none."""
+UNUSED = 8
 RAIN = 9
-"""Precipitation accumulated at this analysis [m], -99 where the file has none."""
+"""Precipitation accumulated at this analysis [m], MISSING where the file has none."""
+CRAI = 10
+"""Convective precipitation accumulated at this analysis [m], 0 where the file has none."""
+TL_COLUMN = 11
+"""Prescribed Lagrangian time scale of the column [s], 0 where the scheme gives one per level."""
 PER_COLUMN = 12
 """Numbers stored per column after the levels."""
+
+MISSING = np.float32(-99.0)
+NO_CLOUD_COVER = np.float32(-100.0)
 
 TILE_BITS = 6
 TILE = 1 << TILE_BITS
@@ -109,3 +117,5 @@ class Levels(NamedTuple):
     """1-based index of the level that tops the surface layer."""
     rounded: np.ndarray
     """int64, shape (n_levels,): sigma in units of 1e-4, rounded, for comparing heights."""
+    prescribed_tl: bool = False
+    """Whether the vertical time scale is a setting (``vscales`` above 0) and not the scheme's."""

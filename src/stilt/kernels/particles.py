@@ -21,6 +21,7 @@ from stilt.kernels.compiler import kernel
 from stilt.kernels.dispersion import density_at, disperse
 from stilt.kernels.interpolation import (
     Profile,
+    bilinear,
     column_value,
     fill_mean,
     find_place,
@@ -33,6 +34,8 @@ from stilt.kernels.interpolation import (
 F = np.float32
 N = np.uint64
 _ZERO, _HALF, _ONE, _60 = F(0.0), F(0.5), F(1.0), F(60.0)
+_NO_RAIN_FIELD, _NO_CONVECTIVE_RAIN_FIELD = F(-0.001 / 60.0), F(-0.9)
+"""What ``hycs_std`` prints where the meteorology has no precipitation."""
 
 # what is recorded for each particle and output time, beside its position
 (
@@ -54,9 +57,10 @@ _ZERO, _HALF, _ONE, _60 = F(0.0), F(0.5), F(1.0), F(60.0)
     WHTF_OUT,
     TCLD_OUT,
     LCLD_OUT,
-    DSWF_OUT,
-) = range(19)
-N_RECORDED = 19
+    RAIN_OUT,
+    CRAI_OUT,
+) = range(20)
+N_RECORDED = 20
 N_DEFAULT = TEMP
 """The columns before this one cost nothing extra."""
 
@@ -385,7 +389,31 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
 
 
 @kernel(allocates=False)
-def record_surroundings(a, b, place, levels, physics, work, stamp, sigma, layer, depth):
+def record_precipitation(a, b, place, base, interval, work):
+    """Record precipitation [m min-1] from what has accumulated at the two analyses, as the program does."""
+    record = work.record
+    at = N(base) + N(layout.RAIN)
+    first = a.values[place.near_a + at]
+    second = b.values[place.near_b + at]
+    if first == layout.MISSING or second == layout.MISSING:
+        record[RAIN_OUT] = _NO_RAIN_FIELD
+        record[CRAI_OUT] = _NO_CONVECTIVE_RAIN_FIELD
+        return
+    # a fall from the first to the second means that the accumulation began anew
+    fallen = second - first if second >= first else second
+    cloud = record[TCLD_OUT]
+    if cloud >= _ZERO:
+        fallen = fallen * cloud
+    record[RAIN_OUT] = fallen / interval
+    at = N(base) + N(layout.CRAI)
+    convective = bilinear(
+        b.values, place.b00 + at, place.b10 + at, place.b01 + at, place.b11 + at, place.fx, place.fy
+    )
+    record[CRAI_OUT] = convective / interval
+
+
+@kernel(allocates=False)
+def record_surroundings(a, b, place, levels, physics, work, stamp, sigma, layer, depth, interval):
     """Record the air around a particle at the end of a step, at the mean-advected point."""
     n = levels.sigma.size
     end, record = work.end, work.record
@@ -422,9 +450,9 @@ def record_surroundings(a, b, place, levels, physics, work, stamp, sigma, layer,
         record[WOUT] = -physics.time_sign * work.velocity[2] * depth / _60
         record[SHTF_OUT] = column_value(a, b, place, base + N(layout.SHTF))
         record[WHTF_OUT] = column_value(a, b, place, base + N(layout.WHTF))
-        record[TCLD_OUT] = column_value(a, b, place, base + N(layout.TCLD))
+        record[TCLD_OUT] = nearest_value(a, b, place, base + N(layout.TCLD)) / F(100.0)
         record[LCLD_OUT] = column_value(a, b, place, base + N(layout.LCLD))
-        record[DSWF_OUT] = column_value(a, b, place, base + N(layout.DSWF))
+        record_precipitation(a, b, place, base, interval, work)
 
 
 @kernel(allocates=False)
@@ -449,7 +477,9 @@ def one_step(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, 
     if (s + 1) % physics.record_every == 0:
         at = (s + 1) // physics.record_every - 1
         depth = levels.top - work.record[ZSFC]
-        record_surroundings(a, b, place, levels, physics, work, stamp, ens.sigma[p], layer, depth)
+        record_surroundings(
+            a, b, place, levels, physics, work, stamp, ens.sigma[p], layer, depth, clock.interval
+        )
         work.record[FOOT] = ens.foot[p]
         work.record[SAMT] = ens.samt[p]
         columns = N_RECORDED if physics.records_all else N_DEFAULT

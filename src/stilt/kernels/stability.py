@@ -20,6 +20,7 @@ _G, _CP, _K = F(GRAVITY), F(CP_DRY), F(VON_KARMAN)
 _THIRD = F(ONE_THIRD_HYSPLIT)
 _TINY = F(1.0e-4)
 _CRITICAL_RICHARDSON = F(0.25)
+_FADED_TKE = F(0.21)
 
 FROM_PROFILE, FROM_USTAR, FROM_STRESS, FROM_EXCHANGE = 0, 1, 2, 3
 """Where the momentum flux comes from."""
@@ -206,7 +207,16 @@ def pbl_from_theta(theta, z):
 
 
 @kernel(allocates=False)
-def pbl_depth(method, scale, shallowest, file_depth, u, v, theta, density, z, ustar, tstar, zeta, ks):
+def pbl_from_tke(tke, z):
+    """Return the height [m AGL] below which TKE [m2 s-2] halves from one level to the next or fades out."""
+    for k in range(1, z.size):
+        if tke[k] <= _FADED_TKE or tke[k] < _HALF * tke[k - 1]:
+            return z[k - 1]
+    return z[z.size - 1]
+
+
+@kernel(allocates=False)
+def pbl_depth(method, scale, shallowest, file_depth, u, v, theta, density, tke, z, ustar, tstar, zeta, ks):
     """
     Return the mixed-layer depth [m AGL], scaled and bounded.
 
@@ -220,6 +230,8 @@ def pbl_depth(method, scale, shallowest, file_depth, u, v, theta, density, z, us
         ``kmix0`` [m].
     file_depth : float32
         PBL height of the file [m AGL], NaN where it has none.
+    tke : ndarray of float32, shape (n_levels,)
+        Turbulent kinetic energy [m2 s-2], NaN where the file has none.
     u, v, theta, density, z, ustar, tstar, zeta, ks
         As in :func:`pbl_from_richardson`.
     """
@@ -229,6 +241,8 @@ def pbl_depth(method, scale, shallowest, file_depth, u, v, theta, density, z, us
         depth = F(method)
     elif method == PBL_FROM_FILE and not math.isnan(file_depth):
         depth = file_depth
+    elif method == PBL_FROM_TKE and not math.isnan(tke[0]):
+        depth = pbl_from_tke(tke, z)
     elif method == PBL_FROM_RICHARDSON:
         depth = pbl_from_richardson(u, v, theta, density, z, ustar, tstar, zeta, ks)
     else:

@@ -121,3 +121,72 @@ def hanna_profiles(u, v, theta, z, zi, obukhov, ustar, tstar, wstar, roughness, 
             tl_w[k] = FREE_TROPOSPHERE_TL
             mixing = free_mixing(k, u, v, theta, z, zi, ustar, tstar, wstar)
             sigma_w[k] = math.sqrt(mixing / FREE_TROPOSPHERE_TL)
+
+
+MIX_AS_IS, MIX_AVERAGED, MIX_SCALED, MIX_SCALED_ABOVE = 0, 1, 2, 3
+"""``kzmix``: what is done to the profile of sigma_w."""
+
+
+@kernel
+def rescale_profiles(kzmix, tvmix, z, zi, sigma_w, tl_w):
+    """
+    Average or scale the variance of vertical velocity, as ``kzmix`` says.
+
+    Below zi the time scale changes so that ``sigma_w * TL``, a length, stays; above it stays as it is.
+
+    Parameters
+    ----------
+    kzmix : int
+        0 nothing; 1 the mean variance below zi at all levels there; 2 variance below zi times ``tvmix``;
+        3 variance above zi times ``tvmix``.
+    tvmix : float32
+        Factor [1].
+    z : ndarray of float32, shape (n_levels,)
+        Height [m AGL].
+    zi : float32
+        Mixed-layer depth [m].
+    sigma_w, tl_w : ndarray of float32, shape (n_levels,)
+        [m s-1], [s]; changed in place.
+    """
+    if kzmix == MIX_AS_IS:
+        return
+    total = _ZERO
+    count = 0
+    for k in range(z.size):
+        if z[k] < zi:
+            total += sigma_w[k] * sigma_w[k]
+            count += 1
+    for k in range(z.size):
+        variance = sigma_w[k] * sigma_w[k]
+        if z[k] < zi:
+            if kzmix == MIX_SCALED_ABOVE:
+                continue
+            new = math.sqrt(total / F(count) if kzmix == MIX_AVERAGED else variance * tvmix)
+            tl_w[k] = tl_w[k] * sigma_w[k] / new
+            sigma_w[k] = new
+        elif kzmix == MIX_SCALED_ABOVE:
+            sigma_w[k] = math.sqrt(variance * tvmix)
+
+
+@kernel
+def prescribed_variance(z, zi, sigma_w, time_scale, variance):
+    """
+    Fill the variance of vertical velocity that goes with one prescribed time scale per column.
+
+    Parameters
+    ----------
+    z : ndarray of float32, shape (n_levels,)
+        Height [m AGL].
+    zi : float32
+        Mixed-layer depth [m]; above it the mixing coefficient is kept, below it the variance.
+    sigma_w : ndarray of float32, shape (n_levels,)
+        Of the scheme [m s-1].
+    time_scale : float32
+        [s].
+    variance : ndarray of float32, shape (n_levels,)
+        Filled [m2 s-2].
+    """
+    for k in range(z.size):
+        variance[k] = sigma_w[k] * sigma_w[k]
+        if z[k] >= zi:
+            variance[k] = variance[k] * FREE_TROPOSPHERE_TL / time_scale

@@ -42,12 +42,12 @@ SIGMA_LEVELS, PRESSURE_LEVELS, TERRAIN_LEVELS, HYBRID_LEVELS = 1, 2, 3, 4
 NO_MOISTURE, RELATIVE_HUMIDITY, SPECIFIC_HUMIDITY = 0, 1, 2
 """Which moisture variable the file has."""
 
-OMEGA, VERTICAL_VELOCITY = 0, 1
-"""Which vertical motion the file has: hPa s-1 or m s-1."""
+OMEGA, VERTICAL_VELOCITY, NO_MOTION = 0, 1, 2
+"""Which vertical motion is used: the file's in hPa s-1 or m s-1, or none (``w_option: 4``)."""
 
 # rows of a profile array
-T_, U_, V_, W_, RH_, TV_, P_, Z_ = 0, 1, 2, 3, 4, 5, 6, 7
-PROFILE_ROWS = 8
+T_, U_, V_, W_, RH_, TV_, P_, Z_, TKE_ = 0, 1, 2, 3, 4, 5, 6, 7, 8
+PROFILE_ROWS = 9
 
 
 @kernel(allocates=False)
@@ -170,9 +170,9 @@ def remap_column(
         Pressure offset of sigma levels [hPa].
     moisture_kind, motion_kind : int
         Which moisture and vertical-motion variables the file has.
-    profile : ndarray of float32, shape (7, n_data)
-        T [K], U, V [m s-1], vertical motion, moisture, HGTS [m], PRES [hPa] of each data level;
-        NaN where the file has none.
+    profile : ndarray of float32, shape (8, n_data)
+        T [K], U, V [m s-1], vertical motion, moisture, HGTS [m], PRES [hPa], TKE [m2 s-2] of each data
+        level; NaN where the file has none.
     surface_pressure, surface_temperature, surface_u, surface_v : float32
         At the ground [hPa], [K], [m s-1]; NaN where the file has none.
     terrain, roughness : float32
@@ -181,8 +181,9 @@ def remap_column(
         Internal levels.
     top : float32
         Height of the coordinate's top [m].
-    out : ndarray of float32, shape (8, n_levels)
-        Filled with T [K], U, V [m s-1], W [sigma s-1], RH [fraction], density [kg m-3], P [hPa], theta [K].
+    out : ndarray of float32, shape (9, n_levels)
+        Filled with T [K], U, V [m s-1], W [sigma s-1], RH [fraction], density [kg m-3], P [hPa], theta [K],
+        TKE [m2 s-2].
 
     Returns
     -------
@@ -210,7 +211,6 @@ def remap_column(
     t0 = surface_temperature
     has_surface_temperature = not math.isnan(t0)
     if not has_surface_temperature:
-        # sigma levels by the header's number, even where the file has the pressure itself
         if flag == SIGMA_LEVELS:
             # by the header's number, also where the file has the pressure itself
             p1 = heights[0] * (p0 - offset) + offset
@@ -220,6 +220,7 @@ def remap_column(
     rh_bottom, tv_bottom = moisture_at(moisture_kind, profile[4, 0], t0, p0, profile[0, 0])
 
     z_bottom, w_bottom = _ZERO, _ZERO
+    tke_bottom = profile[7, 0]
     t_bottom, p_bottom, logp_bottom = t0, p0, math.log(p0)
     u_bottom, v_bottom = surface_u, surface_v
     has_surface_wind = not (math.isnan(u_bottom) or math.isnan(v_bottom))
@@ -262,6 +263,7 @@ def remap_column(
             out[V_, k] = (v - v_bottom) * fraction + v_bottom
             out[W_, k] = (w - w_bottom) * fraction + w_bottom
             out[RH_, k] = (rh - rh_bottom) * fraction + rh_bottom
+            out[TKE_, k] = (profile[7, level] - tke_bottom) * fraction + tke_bottom
             tv_k = (tv - tv_bottom) * fraction + tv_bottom
             if flag == TERRAIN_LEVELS:
                 p_k = (p - p_bottom) * fraction + p_bottom
@@ -271,7 +273,9 @@ def remap_column(
             density = _100 * p_k / (_R * tv_k)
             out[5, k] = density
             out[7, k] = out[T_, k] * (_P_REF / p_k) ** _KAPPA
-            if motion_kind == OMEGA:
+            if motion_kind == NO_MOTION:
+                out[W_, k] = _ZERO
+            elif motion_kind == OMEGA:
                 out[W_, k] = _100 * out[W_, k] / (density * _G * depth)
             else:
                 out[W_, k] = -out[W_, k] / depth
@@ -279,6 +283,7 @@ def remap_column(
                 first_data_level = k + 2
             k += 1
         z_bottom, t_bottom, u_bottom, v_bottom, w_bottom = z, t, u, v, w
+        tke_bottom = profile[7, level]
         rh_bottom, tv_bottom, p_bottom, logp_bottom = rh, tv, p, logp
         rh_last = rh
         if k == n_levels:
@@ -291,10 +296,12 @@ def remap_column(
             out[RH_, 0], out[P_, 0] = rh_bottom, math.exp(logp_bottom)
             out[5, 0] = _100 * out[P_, 0] / (_R * tv_bottom)
             out[7, 0] = t_bottom * (_P_REF / out[P_, 0]) ** _KAPPA
+            out[TKE_, 0] = tke_bottom
             k = 1
             continue
         out[T_, k], out[U_, k], out[V_, k] = out[T_, k - 1], out[U_, k - 1], out[V_, k - 1]
         out[7, k] = out[7, k - 1]
+        out[TKE_, k] = out[TKE_, k - 1]
         out[W_, k] = out[W_, k - 1] * _HALF
         out[RH_, k] = rh_last if flag in (SIGMA_LEVELS, HYBRID_LEVELS) else out[RH_, k - 1]
         dz = (level_sigma[k - 1] - level_sigma[k]) * depth

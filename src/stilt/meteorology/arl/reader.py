@@ -24,7 +24,7 @@ from stilt.meteorology.frame import Box, MetFrame
 if TYPE_CHECKING:
     from stilt.meteorology.arl.file import ArlFile
 
-RESIDUALS = {"WWND": "DIFW"}
+RESIDUALS = {"WWND": "DIFW", **{f"TPP{kind}": "DIFR" for kind in "136ADST"}}
 """Fields that come with a record of what packing lost of them, added when both are there."""
 
 _PERIODS_REMEMBERED = 16

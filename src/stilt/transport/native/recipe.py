@@ -24,6 +24,8 @@ from stilt.transport.native.program_grid import program_spacing
 from stilt.transport.native.roughness import roughness_at
 
 _PBL_PREFIXES = ("PBL", "HPB", "MXH")
+_NO_VERTICAL_MOTION = 4
+"""``w_option``: no motion through the terrain-following levels."""
 _SURFACE_WIND_AND_TEMPERATURE = ("T02M", "U10M", "V10M")
 _HEAT_NEGATED_MODELS = (" ETA", "EDAS")
 """Models whose files count SHTF positive downward."""
@@ -69,7 +71,7 @@ class ColumnSource:
 
         Returns
         -------
-        upper : ndarray of float32, shape (7, n_data, ny, nx)
+        upper : ndarray of float32, shape (8, n_data, ny, nx)
         surface : ndarray of float32, shape (16, ny, nx)
         gx, gy : ndarray of float32, shape (ny, nx)
             Grid spacing [m].
@@ -152,8 +154,13 @@ def column_source(series: MetSeries, params: TransportParams) -> ColumnSource:
     elif "RELH" in have_upper:
         moisture = vertical.RELATIVE_HUMIDITY
         upper.append((columns.MOISTURE, "RELH"))
+    if params.kmixd == stability.PBL_FROM_TKE:
+        need("TKEN" in have_upper, "turbulent kinetic energy TKEN, asked for by kmixd: 2")
+        upper.append((columns.TKEN, "TKEN"))
     motion = vertical.OMEGA
-    if "WWND" in have_upper:
+    if params.w_option == _NO_VERTICAL_MOTION:
+        motion = vertical.NO_MOTION
+    elif "WWND" in have_upper:
         upper.append((columns.WWND, "WWND"))
     elif "DZDT" in have_upper:
         motion = vertical.VERTICAL_VELOCITY
@@ -161,8 +168,7 @@ def column_source(series: MetSeries, params: TransportParams) -> ColumnSource:
 
     simple = {
         "PRSS": columns.PRSS, "RGHS": columns.RGHS, "SHTF": columns.SHTF,
-        "LTHF": columns.WHTF, "WHTF": columns.WHTF, "TCLD": columns.TCLD, "LCLD": columns.LCLD,
-        "DSWF": columns.DSWF,
+        "LHTF": columns.WHTF, "TCLD": columns.TCLD, "LCLD": columns.LCLD,
     }  # fmt: skip
     if params.k10m == 1:
         simple |= {"T02M": columns.T02M, "U10M": columns.U10M, "V10M": columns.V10M}
@@ -179,6 +185,12 @@ def column_source(series: MetSeries, params: TransportParams) -> ColumnSource:
         or "kmixd" not in params.changed_from_default(),
         "PBL height (names beginning PBL, HPB or MXH), asked for by kmixd: 0",
     )
+
+    if {"rain", "crai"} & set(params.varsiwant):
+        for prefix, row in (("TPP", columns.RAIN), ("CPP", columns.CRAI)):
+            name = next((name for name in series.surface_names if name.startswith(prefix)), None)
+            if name is not None:
+                surface.append((row, name))
 
     momentum = stability.FROM_PROFILE
     if "USTR" in have_surface:
@@ -200,6 +212,7 @@ def column_source(series: MetSeries, params: TransportParams) -> ColumnSource:
         heat = stability.FROM_TSTAR
         surface.append((columns.H1, "TSTR"))
 
+    prescribed = params.vscales > 0
     recipe = Recipe(
         flag=series.levels.flag,
         offset=np.float32(series.levels.offset),
@@ -211,10 +224,15 @@ def column_source(series: MetSeries, params: TransportParams) -> ColumnSource:
         kmixd=params.kmixd,
         kmix0=np.float32(max(params.kmix0, 0)),
         ziscale=np.float32(1.0),
+        kzmix=params.kzmix,
+        tvmix=np.float32(params.tvmix),
+        tl_stable=np.float32(params.vscales if prescribed else 0.0),
+        tl_unstable=np.float32(params.vscaleu if prescribed else 0.0),
+        more_at_night=params.tkern > params.tkerd,
     )
     return ColumnSource(
         series=series,
-        levels=internal_levels(series.levels, params.z_top),
+        levels=internal_levels(series.levels, params.z_top)._replace(prescribed_tl=prescribed),
         recipe=recipe,
         surface_names=tuple(sorted({name for _, name in surface})),
         upper_names=tuple(sorted({name for _, name in upper})),

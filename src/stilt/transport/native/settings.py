@@ -12,27 +12,32 @@ IMPLEMENTED = frozenset(
         "varsiwant",
         # physics
         "veght", "tlfrac", "hscale", "kmix0", "kmixd", "kbls", "k10m", "z_top", "outdt", "nturb",
-        "ziscale", "zicontroltf", "kmsl",
+        "ziscale", "zicontroltf", "kmsl", "kzmix", "tvmix", "vscales", "vscaleu", "tkern", "tkerd", "w_option",
+        "emisshrs",
         # errors
         "siguverr", "tluverr", "zcoruverr", "horcoruverr", "sigzierr", "tlzierr", "horcorzierr",
     }
 )  # fmt: skip
 
-WITHOUT_EFFECT = frozenset({"delt", "tratio", "tkerd", "tkern"})
+WITHOUT_EFFECT = frozenset({"delt", "tratio", "vscale"})
 """Keys that change nothing in the STILT mode of ``hycs_std`` either: its step is always one minute."""
 
 PARTLY = {
-    "kmixd": lambda value: value in (0, 1, 3) or value >= 10,
+    "kmixd": lambda value: value in (0, 1, 2, 3) or value >= 10,
     "kbls": lambda value: value in (1, 2),
     "outdt": lambda value: value == int(value),
+    "kzmix": lambda value: value in (0, 1, 2, 3),
+    "w_option": lambda value: value in (0, 4),
 }
 """Keys of which some values are implemented."""
 
-PARTLY_NAMES = {"kmixd": ("0", "1", "3", "10 and more"), "kbls": ("1", "2"), "outdt": ("whole minutes",)}
+PARTLY_NAMES = {"kmixd": ("0", "1", "2", "3", "10 and more"), "kbls": ("1", "2"), "outdt": ("whole minutes",),
+    "kzmix": ("0", "1", "2", "3"), "w_option": ("0", "4")}
 
 COLUMNS = (
     "time", "indx", "long", "lati", "zagl", "sigw", "tlgr", "zsfc", "temp", "samt", "foot", "shtf",
-    "dens", "rhfr", "sphu", "wout", "mlht", "pres", "temz",
+    "dens", "rhfr", "sphu", "wout", "mlht", "pres", "temz", "whtf", "tcld", "lcld", "dswf", "icdx", "zloc",
+    "rain", "crai",
 )  # fmt: skip
 """Names of ``varsiwant`` the engine writes."""
 

@@ -32,7 +32,7 @@ from stilt.transport.native.tiles import ColumnPool, TimeColumns, grid_shape
 _PARTICLE_MINUTES_PER_CALL = 60_000
 """Work of one kernel call; about a tenth of a second."""
 
-_BEYOND_DEFAULT = frozenset("temp sphu wout shtf whtf tcld lcld dswf".split())
+_BEYOND_DEFAULT = frozenset("temp sphu wout shtf whtf tcld lcld rain crai".split())
 """Columns that cost extra look-ups."""
 
 

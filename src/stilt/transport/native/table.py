@@ -30,8 +30,13 @@ _RECORDED_COLUMNS = {
     "whtf": particles.WHTF_OUT,
     "tcld": particles.TCLD_OUT,
     "lcld": particles.LCLD_OUT,
-    "dswf": particles.DSWF_OUT,
+    "rain": particles.RAIN_OUT,
+    "crai": particles.CRAI_OUT,
 }
+
+_CONSTANT_COLUMNS = {"dswf": 0.0, "icdx": 2.0, "zloc": -999.0}
+"""What ``hycs_std`` prints without convection and deposition, whatever the meteorology has."""
+
 
 
 def particle_table(
@@ -69,6 +74,8 @@ def particle_table(
             columns[name] = lon
         elif name == "lati":
             columns[name] = lat
+        elif name in _CONSTANT_COLUMNS:
+            columns[name] = np.full(step.size, _CONSTANT_COLUMNS[name], dtype=np.float32)
         else:
             columns[name] = recorded.values[_RECORDED_COLUMNS[name]].T[alive]
     if heights is not None:
