@@ -24,6 +24,7 @@ from stilt.kernels.interpolation import (
     bilinear,
     column_value,
     fill_mean,
+    fill_turbulence,
     find_place,
     mean_value,
     nearest_value,
@@ -354,6 +355,10 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
         # the mean wind is redone inside the dispersion loop, from where the step began
         x = x + u_turb * _60 / gx
         y = y + v_turb * _60 / gy
+        if levels.prescribed_tl:
+            # both halves then see the turbulence of the end of the step
+            for k in range(n):
+                fill_turbulence(a, b, end_place, k, levels, zi_start, start, stamp)
         zv = physics.veght * zi_start if physics.veght <= _ONE else physics.veght
         x, y, sigma, ratio, minutes, influence, sigma_w, tl, layer, m = disperse(
             kind, state, spare, a, b, start_place, levels, start, stamp, False, zi_start, depth, zv,

@@ -82,7 +82,12 @@ class NativeEngine:
         series = open_series(met, name=request.met_name, start=start, end=end, who=f"receptor {receptor.id}")
         source = column_source(series, params)
         release = release_particles(
-            receptor, params.numpar, series, params.z_top, as_program=params.random == "hysplit"
+            receptor,
+            params.numpar,
+            series,
+            params.z_top,
+            hours=params.emisshrs,
+            as_program=params.random == "hysplit",
         )
         seed = DEFAULT_SEED if params.seed is None else params.seed
         try:

@@ -25,12 +25,15 @@ class Release:
         Height as the receptor gives it [m].
     is_msl : bool
         Whether ``height`` counts from sea level.
+    minute : ndarray of int64, shape (n,)
+        Minutes from the start of the run to the release of each particle.
     """
 
     x: np.ndarray
     y: np.ndarray
     height: np.ndarray
     is_msl: bool
+    minute: np.ndarray
 
     def heights_agl(self, terrain: np.ndarray) -> np.ndarray:
         """
@@ -45,7 +48,13 @@ class Release:
 
 
 def release_particles(
-    receptor: Receptor, numpar: int, series: MetSeries, z_top: float, *, as_program: bool = False
+    receptor: Receptor,
+    numpar: int,
+    series: MetSeries,
+    z_top: float,
+    *,
+    hours: float = 0.0,
+    as_program: bool = False,
 ) -> Release:
     """
     Spread particles over a receptor.
@@ -60,6 +69,8 @@ def release_particles(
         Meteorology, for its grid.
     z_top : float
         Model top [m AGL].
+    hours : float
+        Duration of the release (``emisshrs``) [h].
     as_program : bool
         Follow ``hycs_std`` in how it rounds coordinates. Its heights in a column come from its
         compiler's own generator and its blocks over several points from how it counts; both stay ours.
@@ -94,4 +105,32 @@ def release_particles(
         y=np.asarray(y, dtype=float)[points],
         height=heights,
         is_msl=receptor.altitude_ref == "msl",
+        minute=release_minutes(receptor, numpar, hours),
     )
+
+
+def release_minutes(receptor: Receptor, numpar: int, hours: float) -> np.ndarray:
+    """
+    Spread a release over time: as many particles a minute as it takes, until all are out.
+
+    Parameters
+    ----------
+    receptor : Receptor
+        From a point they leave in order; from a column or several points each minute takes
+        particles from all over it.
+    numpar : int
+        Number of particles.
+    hours : float
+        Duration [h]; anything below two minutes is one instant.
+
+    Returns
+    -------
+    ndarray of int64, shape (numpar,)
+        Minutes from the start of the run.
+    """
+    minutes = max(1, int(60.0 * hours + 1e-6))
+    per_minute = -(-numpar // minutes)
+    order = np.arange(numpar, dtype=np.int64)
+    if receptor.kind == "point":
+        return order // per_minute
+    return order % -(-numpar // per_minute)

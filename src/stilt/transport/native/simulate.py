@@ -274,7 +274,7 @@ def simulate(
         foot=np.zeros(n, dtype=np.float32),
         samt=np.zeros(n, dtype=np.float32),
         status=np.full(n, ACTIVE, dtype=np.int64),
-        steps=np.zeros(n, dtype=np.int64),
+        steps=release.minute.copy(),
         wind_error=np.zeros((n, 2, n_error), dtype=np.float32),
         zi_error=np.zeros(n, dtype=np.float32),
         layer=np.ones(n, dtype=np.int64),
@@ -346,7 +346,8 @@ def simulate(
         values=values,
         xy=xy,
         minutes=params.time_sign * every * np.arange(1, n_records + 1, dtype=float),
-        alive=np.arange(n_records)[:, None] < reached[None, :],
+        alive=(np.arange(n_records)[:, None] < reached[None, :])
+        & (np.arange(n_records)[:, None] >= (release.minute // every)[None, :]),
         status=ensemble.status,
         tiles_prepared=prepared,
         buried=float(np.max(terrain - release.height)) if release.is_msl else 0.0,
