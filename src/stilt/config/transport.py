@@ -53,6 +53,11 @@ class RunParams(Section):
         description="Random numbers of engine native: counter-based, or the one stream of hycs_std's "
         "KRAND=2 and its rounding of the release, to follow a seeded run of that program row by row [name].",
     )
+    release_terrain: Literal["program", "receptor"] = Field(
+        default="program",
+        description="Ground that release heights count from: as hycs_std has it, where a minute of mean wind "
+        "from the receptor leads, or the model's terrain at the receptor itself [name].",
+    )
     hnf_plume: bool = Field(
         default=True, description="Correct the dilution in the hyper-near field of the receptor [true/false]."
     )

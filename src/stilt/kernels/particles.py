@@ -497,16 +497,45 @@ def one_step(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, 
     return False
 
 
-@kernel(allocates=False)
-def terrain_one_minute_away(a, b, grid, levels, sign, tf0, tf1, x, y, sigma, velocity):
-    """Return the terrain [m MSL] a minute of mean wind away from a point, NaN outside the loaded grid."""
-    place, loaded = find_place(a, b, grid, x, y, tf0)
-    if not loaded:
-        return F(np.nan)
-    status, _, _, _, _, end = advect(a, b, grid, levels, sign, place, tf1, x, y, sigma, velocity)
-    if status != ACTIVE:
-        return F(np.nan)
-    return column_value(a, b, end, N(levels.sigma.size * layout.PER_LEVEL + layout.TERRAIN))
+@kernel
+def terrain_one_minute_away(a, b, grid, levels, sign, tf0, tf1, x, y, sigma, out):
+    """
+    Fill the terrain [m MSL] a minute of mean wind away from points; points that lead off the grid stay.
+
+    Parameters
+    ----------
+    a, b : Columns
+        The analyses around the release.
+    grid, levels
+        Grid and internal levels.
+    sign, tf0, tf1 : float32
+        Direction of the run, fraction of the way from ``a`` to ``b`` at its start and a minute on.
+    x, y, sigma : ndarray of float32, shape (n,)
+        Points.
+    out : ndarray of float32, shape (n,)
+        Filled.
+
+    Returns
+    -------
+    missing : int
+        How many points lack a tile.
+    """
+    velocity = np.zeros(4, dtype=np.float32)
+    at = N(levels.sigma.size * layout.PER_LEVEL + layout.TERRAIN)
+    missing = 0
+    for i in range(x.size):
+        place, loaded = find_place(a, b, grid, x[i], y[i], tf0)
+        status = NEEDS_COLUMNS
+        end = place
+        if loaded:
+            status, _, _, _, _, end = advect(
+                a, b, grid, levels, sign, place, tf1, x[i], y[i], sigma[i], velocity
+            )
+        if status == ACTIVE:
+            out[i] = column_value(a, b, end, at)
+        elif status == NEEDS_COLUMNS:
+            missing += 1
+    return missing
 
 
 @kernel

@@ -188,9 +188,7 @@ def column_source(series: MetSeries, params: TransportParams) -> ColumnSource:
 
     if {"rain", "crai"} & set(params.varsiwant):
         for prefix, row in (("TPP", columns.RAIN), ("CPP", columns.CRAI)):
-            name = next((name for name in series.surface_names if name.startswith(prefix)), None)
-            if name is not None:
-                surface.append((row, name))
+            surface += [(row, name) for name in series.surface_names if name.startswith(prefix)][:1]
 
     momentum = stability.FROM_PROFILE
     if "USTR" in have_surface:

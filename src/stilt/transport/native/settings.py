@@ -8,12 +8,12 @@ from stilt.errors import UnsupportedSettingError
 IMPLEMENTED = frozenset(
     {
         # the run
-        "n_hours", "numpar", "maxpar", "seed", "random", "hnf_plume", "hnf_mode", "rm_dat", "timeout",
-        "varsiwant",
+        "n_hours", "numpar", "maxpar", "seed", "random", "release_terrain", "hnf_plume", "hnf_mode",
+        "rm_dat", "timeout", "varsiwant",
         # physics
         "veght", "tlfrac", "hscale", "kmix0", "kmixd", "kbls", "k10m", "z_top", "outdt", "nturb",
-        "ziscale", "zicontroltf", "kmsl", "kzmix", "tvmix", "vscales", "vscaleu", "tkern", "tkerd", "w_option",
-        "emisshrs",
+        "ziscale", "zicontroltf", "kmsl", "kzmix", "tvmix", "vscales", "vscaleu", "tkern", "tkerd",
+        "w_option", "emisshrs",
         # errors
         "siguverr", "tluverr", "zcoruverr", "horcoruverr", "sigzierr", "tlzierr", "horcorzierr",
     }
@@ -31,8 +31,13 @@ PARTLY = {
 }
 """Keys of which some values are implemented."""
 
-PARTLY_NAMES = {"kmixd": ("0", "1", "2", "3", "10 and more"), "kbls": ("1", "2"), "outdt": ("whole minutes",),
-    "kzmix": ("0", "1", "2", "3"), "w_option": ("0", "4")}
+PARTLY_NAMES = {
+    "kmixd": ("0", "1", "2", "3", "10 and more"),
+    "kbls": ("1", "2"),
+    "outdt": ("whole minutes",),
+    "kzmix": ("0", "1", "2", "3"),
+    "w_option": ("0", "4"),
+}
 
 COLUMNS = (
     "time", "indx", "long", "lati", "zagl", "sigw", "tlgr", "zsfc", "temp", "samt", "foot", "shtf",

@@ -19,14 +19,13 @@ import numpy as np
 
 from stilt.config import TransportParams
 from stilt.errors import ConfigError, Interrupted, MetCoverageError, TransportTimeoutError
-from stilt.kernels import layout, particles, rng
+from stilt.kernels import particles, rng
 from stilt.kernels.boundaries import ACTIVE
-from stilt.kernels.interpolation import column_value, find_place
-from stilt.kernels.layout import TILE_BITS, Columns
+from stilt.kernels.layout import Columns
 from stilt.kernels.particles import Clock, Ensemble, Physics
-from stilt.transport.native.program_terrain import program_terrain
 from stilt.transport.native.recipe import ColumnSource
 from stilt.transport.native.release import Release
+from stilt.transport.native.release_terrain import program_terrain, terrain_at, tiles_of
 from stilt.transport.native.tiles import ColumnPool, TimeColumns, grid_shape
 
 _PARTICLE_MINUTES_PER_CALL = 60_000
@@ -173,35 +172,6 @@ def ziscale_at(params: TransportParams, analysis: np.datetime64, start: np.datet
     return factors[hours] if hours < len(factors) else 1.0
 
 
-def tiles_of(x: np.ndarray, y: np.ndarray, shape: layout.GridShape) -> set[tuple[int, int]]:
-    """Return the tiles under a set of positions."""
-    i = np.clip(x.astype(int) - 1, 0, shape.nx - 1) >> TILE_BITS
-    j = np.clip(y.astype(int) - 1, 0, shape.ny - 1) >> TILE_BITS
-    return set(zip(j.tolist(), i.tolist()))
-
-
-def terrain_at(columns: TimeColumns, source: ColumnSource, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return model terrain [m MSL] at grid coordinates, float32, bilinear."""
-    shape = grid_shape(source)
-    wanted = set()
-    for dx in (0, 1):
-        for dy in (0, 1):
-            wanted |= tiles_of(x + dx, y + dy, shape)
-    if shape.is_cyclic:
-        wanted |= tiles_of(np.ones_like(x), y, shape) | tiles_of(np.ones_like(x), y + 1, shape)
-    columns.load(sorted(wanted))
-    at = np.uint64(source.levels.sigma.size * layout.PER_LEVEL + layout.TERRAIN)
-    out = np.empty(x.size, dtype=np.float32)
-    points, index = np.unique(np.stack([x, y], axis=1), axis=0, return_inverse=True)
-    heights = np.empty(len(points), dtype=np.float32)
-    for n, (px, py) in enumerate(points):
-        place, loaded = find_place(columns.columns, columns.columns, shape, px, py, np.float32(0.0))
-        assert loaded  # noqa: S101 - all four corners were asked for above
-        heights[n] = column_value(columns.columns, columns.columns, place, at)
-    out[:] = heights[index.reshape(-1)]
-    return out
-
-
 def simulate(
     source: ColumnSource,
     release: Release,
@@ -254,8 +224,7 @@ def simulate(
 
     a, b = columns_at(stretches[0].first), columns_at(stretches[0].second)
     terrain = terrain_at(a, source, release.x, release.y)
-    if stream == rng.HYSPLIT:
-        b.load(a.loaded())
+    if params.release_terrain == "program":
         terrain = program_terrain(source, a, b, stretches[0].clock, params.time_sign, release, terrain)
     depth = np.float32(levels.top) - terrain
     agl = release.heights_agl(terrain.astype(float))

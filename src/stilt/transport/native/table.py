@@ -38,7 +38,6 @@ _CONSTANT_COLUMNS = {"dswf": 0.0, "icdx": 2.0, "zloc": -999.0}
 """What ``hycs_std`` prints without convection and deposition, whatever the meteorology has."""
 
 
-
 def particle_table(
     recorded: Recorded, grid: HorizontalGrid, names: Sequence[str], heights: np.ndarray | None
 ) -> pd.DataFrame:
