@@ -445,13 +445,16 @@ def record_surroundings(a, b, place, levels, physics, work, stamp, sigma, layer,
         base = N(n * layout.PER_LEVEL)
         fill_mean(a, b, place, 0, end, stamp)
         record[TEMP] = mean_value(end, 0, layout.TEMPERATURE)
-        level = min(layer, n) - 1
-        fill_mean(a, b, place, level, end, stamp)
-        record[SPHU] = dilution.specific_humidity(
-            density_at(a, b, place, end, stamp, level, True),
-            mean_value(end, level, layout.TEMPERATURE),
-            mean_value(end, level, layout.HUMIDITY),
-        )
+        # the program finds humidity while it disperses, and prints 0 where it does not
+        record[SPHU] = _ZERO
+        if physics.turbulence:
+            level = min(layer, n) - 1
+            fill_mean(a, b, place, level, end, stamp)
+            record[SPHU] = dilution.specific_humidity(
+                density_at(a, b, place, end, stamp, level, True),
+                mean_value(end, level, layout.TEMPERATURE),
+                mean_value(end, level, layout.HUMIDITY),
+            )
         record[WOUT] = -physics.time_sign * work.velocity[2] * depth / _60
         record[SHTF_OUT] = column_value(a, b, place, base + N(layout.SHTF))
         record[WHTF_OUT] = column_value(a, b, place, base + N(layout.WHTF))

@@ -30,6 +30,7 @@ OTHERS = {
     "hnf_plume": True,
     "hnf_mode": "rstilt",
     "random": "counter",
+    "release_terrain": "program",
     "rm_dat": True,
     "varsiwant": tuple("time indx long lati zagl foot mlht pres dens samt sigw tlgr".split()),
 }

@@ -140,11 +140,16 @@ def test_scaling_the_mixed_layer_scales_it(run, breeze, receptor):
 @pytest.mark.parametrize(
     ("settings", "key"),
     [
+        ({"kblt": 1}, "kblt"),
         ({"kblt": 2}, "kblt"),
+        ({"kblt": 3}, "kblt"),
+        ({"kblt": 4}, "kblt"),
+        ({"kdef": 1}, "kdef"),
+        ({"kzmix": 4}, "kzmix"),
         ({"idsp": 1}, "idsp"),
         ({"capemin": -2}, "capemin"),
         ({"w_option": 1}, "w_option"),
-        ({"kmixd": 2}, "kmixd"),
+        ({"kmixd": 4}, "kmixd"),
         ({"khmax": 24}, "khmax"),
         ({"varsiwant": (*ALL_COLUMNS, "zfx1")}, "zfx1"),
     ],

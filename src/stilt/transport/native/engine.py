@@ -125,9 +125,13 @@ class NativeEngine:
 
 
 def count_exits(recorded: Recorded) -> dict[str, int]:
-    """Count particles by how they ended: at the end of the run or across a side of the domain."""
+    """
+    Count particles by how they ended: at the end of the run or across a side of the domain.
+
+    The top of the model turns particles back, as in the program, so none is ever counted there.
+    """
     counts = Counter(EXIT_NAMES.get(int(code), "end of run") for code in recorded.status)
-    return {name: counts.get(name, 0) for name in ("end of run", *EXIT_NAMES.values())}
+    return {name: counts.get(name, 0) for name in ("end of run", *EXIT_NAMES.values(), "top")}
 
 
 def _log(
