@@ -68,3 +68,30 @@ def wrap_x(x, grid):
         elif x >= grid.nx + 1.0:
             x = x - grid.nx
     return x
+
+
+@kernel(allocates=False)
+def fold_at_pole(x, y, grid):
+    """
+    Bring a point beyond a pole row back down on the other side of the pole.
+
+    Parameters
+    ----------
+    x, y : float
+        1-based grid coordinates.
+    grid : GridShape
+        The horizontal grid; only a global one has poles.
+
+    Returns
+    -------
+    x, y : float
+        The point.
+    crossed : bool
+        Whether it lay beyond a pole; directions along the grid then turn round.
+    """
+    if grid.is_global:
+        if y > grid.ny:
+            return x + grid.nx / 2, 2 * grid.ny - y, True
+        if y < 1.0:
+            return x + grid.nx / 2, 2 - y, True
+    return x, y, False

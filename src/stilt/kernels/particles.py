@@ -378,6 +378,10 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
     else:
         x, y, sigma = xm, ym, sigma_m
 
+    x, y, crossed = boundaries.fold_at_pole(x, y, grid)
+    if crossed:
+        ens.u_turb[p] = -ens.u_turb[p]
+        ens.v_turb[p] = -ens.v_turb[p]
     ens.x[p] = boundaries.wrap_x(x, grid)
     ens.y[p] = y
     ens.sigma[p] = sigma
