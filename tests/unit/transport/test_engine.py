@@ -11,6 +11,7 @@ import pytest
 from stilt.errors import (
     Interrupted,
     MetCoverageError,
+    MetFormatError,
     MetVariableError,
     ReceptorOffGridError,
     TransportTimeoutError,
@@ -179,6 +180,40 @@ def test_a_missing_variable_is_named(run, tmp_path, receptor):
     path = world.write(tmp_path / "flat.arl")
     with pytest.raises(MetVariableError, match="SHGT"):
         run(path, receptor)
+
+
+def test_staggered_winds_are_refused(run, tmp_path, receptor):
+    world = synthetic.uniform(hours=6, model_id="AWRF")
+    with pytest.raises(MetFormatError, match="AWRF"):
+        run(world.write(tmp_path / "wrf.arl"), receptor)
+
+
+def test_a_release_takes_as_long_as_asked(run, breeze, centre):
+    """Ten minutes, as many particles in each, from all over a column."""
+    column = ColumnReceptor("2020-06-01 04:00", *centre, 0.0, 1000.0)
+    table = run(breeze, column, numpar=100, n_hours=-1, nturb=1, emisshrs=1 / 6).particles
+    first = table.groupby("indx")["time"].max()
+    assert first.value_counts().to_dict() == {-float(minute): 10 for minute in range(1, 11)}
+    heights = table.groupby("indx")["xhgt"].first()
+    assert heights[first == -1].max() > 900.0
+    assert (table.groupby("indx")["time"].min() == -60).all()
+
+
+def test_heights_count_from_the_ground_that_was_asked_for(run, tmp_path, centre):
+    """On a slope the program's ground is where a minute of wind leads; ours, on request, the receptor's."""
+    y, x = np.mgrid[0:41, 0:41]
+    world = synthetic.uniform(u=10.0, v=0.0, hours=6, terrain=400.0 + 20.0 * x)
+    path = world.write(tmp_path / "slope.arl")
+    receptor = PointReceptor("2020-06-01 04:00", *centre, 2000.0, altitude_ref="msl")
+    heights = {
+        choice: run(path, receptor, nturb=1, n_hours=-1, numpar=1, release_terrain=choice).particles["zagl"][
+            0
+        ]
+        for choice in ("receptor", "program")
+    }
+    # 600 m west of the receptor the ground lies a metre lower
+    assert heights["receptor"] == pytest.approx(1200.0, abs=0.5)
+    assert heights["program"] - heights["receptor"] == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_deadline_ends_the_run(run, breeze, receptor):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stilt.config import TransportParams
-from stilt.errors import MetVariableError
+from stilt.errors import MetFormatError, MetVariableError
 from stilt.kernels import columns, stability, vertical
 from stilt.kernels.columns import Recipe
 from stilt.kernels.layout import Levels
@@ -118,6 +118,8 @@ def column_source(series: MetSeries, params: TransportParams) -> ColumnSource:
     ------
     MetVariableError
         A variable the run cannot do without is missing; the message lists what is there.
+    MetFormatError
+        The winds are staggered.
     """
     have_surface, have_upper = set(series.surface_names), set(series.upper_names)
     where = f"met '{series.name}' ({series.files[0].name})"
@@ -130,6 +132,11 @@ def column_source(series: MetSeries, params: TransportParams) -> ColumnSource:
                 "Add it to the files or use another met."
             )
 
+    if series.model_id[1:4] == "WRF":
+        raise MetFormatError(
+            f"{where} has the staggered winds of WRF (model id '{series.model_id}'), which engine 'native' does "
+            "not read. Use meteorology whose winds lie on the grid points."
+        )
     for name, text in (("UWND", "wind UWND"), ("VWND", "wind VWND"), ("TEMP", "temperature TEMP")):
         need(name in have_upper, text)
     need("SHGT" in have_surface, "terrain height SHGT")
