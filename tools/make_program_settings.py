@@ -32,7 +32,6 @@ from program_settings import (
     Case,
     settings_world,
 )
-
 from stilt.config import TransportParams
 from stilt.config.transport import PhysicsParams
 

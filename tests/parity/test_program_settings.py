@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from program_settings import CASES, COLUMNS, KEPT_MINUTES, SEED, STARTS, TABLE, settings_world
 
+from program_settings import CASES, COLUMNS, KEPT_MINUTES, SEED, STARTS, TABLE, settings_world
 from stilt.config import TransportParams
 from stilt.receptors import PointReceptor
 from stilt.transport.native.engine import NativeEngine

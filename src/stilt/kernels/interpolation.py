@@ -270,6 +270,14 @@ def matching_level(scaled, zi, depth, level_sigma, start):
     return j
 
 
+@kernel(allocates=False, forceinline=False)
+def fill_prescribed_turbulence(a, b, place, level, base, profile):
+    """Look up sigma_w and TL of one level (0-based) where time scales are prescribed: between the columns."""
+    variance = column_value(a, b, place, N(level) * _PER_LEVEL + N(layout.VARIANCE_W))
+    profile.turbulence[N(level) * N(2)] = math.sqrt(variance)
+    profile.turbulence[N(level) * N(2) + N(1)] = column_value(a, b, place, base + N(layout.TL_COLUMN))
+
+
 @kernel(allocates=False)
 def fill_turbulence(a, b, place, level, levels, zi, profile, stamp):
     """
@@ -283,9 +291,7 @@ def fill_turbulence(a, b, place, level, levels, zi, profile, stamp):
     profile.turbulence_stamp[level] = stamp
     base = N(levels.sigma.size) * _PER_LEVEL
     if levels.prescribed_tl:
-        variance = column_value(a, b, place, N(level) * _PER_LEVEL + N(layout.VARIANCE_W))
-        profile.turbulence[N(level) * N(2)] = math.sqrt(variance)
-        profile.turbulence[N(level) * N(2) + N(1)] = column_value(a, b, place, base + N(layout.TL_COLUMN))
+        fill_prescribed_turbulence(a, b, place, level, base, profile)
         return
     zi_a = a.values[place.near_a + base + _ZI]
     zi_b = b.values[place.near_b + base + _ZI]

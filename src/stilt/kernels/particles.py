@@ -24,7 +24,7 @@ from stilt.kernels.interpolation import (
     bilinear,
     column_value,
     fill_mean,
-    fill_turbulence,
+    fill_prescribed_turbulence,
     find_place,
     mean_value,
     nearest_value,
@@ -245,7 +245,7 @@ def perturb_winds(
             errors[c, k] = error / physics.siguverr
 
 
-@kernel(allocates=False)
+@kernel(allocates=False, forceinline=False)
 def next_zi_error(kind, state, spare, physics, km, error):
     """Carry the PBL-height error [percent] on by one step over a distance [km]."""
     for memory in (math.exp(-_ONE / physics.tlzierr), math.exp(-km / physics.horcorzierr)):
@@ -358,7 +358,8 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
         if levels.prescribed_tl:
             # both halves then see the turbulence of the end of the step
             for k in range(n):
-                fill_turbulence(a, b, end_place, k, levels, zi_start, start, stamp)
+                start.turbulence_stamp[k] = stamp
+                fill_prescribed_turbulence(a, b, end_place, k, base, start)
         zv = physics.veght * zi_start if physics.veght <= _ONE else physics.veght
         x, y, sigma, ratio, minutes, influence, sigma_w, tl, layer, m = disperse(
             kind, state, spare, a, b, start_place, levels, start, stamp, False, zi_start, depth, zv,
@@ -397,7 +398,7 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
     return ACTIVE, x, y, end_place, layer
 
 
-@kernel(allocates=False)
+@kernel(allocates=False, forceinline=False)
 def record_precipitation(a, b, place, base, interval, work):
     """Record precipitation [m min-1] from what has accumulated at the two analyses, as the program does."""
     record = work.record

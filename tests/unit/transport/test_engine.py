@@ -201,7 +201,7 @@ def test_a_release_takes_as_long_as_asked(run, breeze, centre):
 
 def test_heights_count_from_the_ground_that_was_asked_for(run, tmp_path, centre):
     """On a slope the program's ground is where a minute of wind leads; ours, on request, the receptor's."""
-    y, x = np.mgrid[0:41, 0:41]
+    x = np.broadcast_to(np.arange(41.0), (41, 41))
     world = synthetic.uniform(u=10.0, v=0.0, hours=6, terrain=400.0 + 20.0 * x)
     path = world.write(tmp_path / "slope.arl")
     receptor = PointReceptor("2020-06-01 04:00", *centre, 2000.0, altitude_ref="msl")

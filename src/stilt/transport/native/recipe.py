@@ -134,8 +134,8 @@ def column_source(series: MetSeries, params: TransportParams) -> ColumnSource:
 
     if series.model_id[1:4] == "WRF":
         raise MetFormatError(
-            f"{where} has the staggered winds of WRF (model id '{series.model_id}'), which engine 'native' does "
-            "not read. Use meteorology whose winds lie on the grid points."
+            f"{where} has the staggered winds of WRF (model id '{series.model_id}'), which engine 'native' "
+            "does not read. Use meteorology whose winds lie on the grid points."
         )
     for name, text in (("UWND", "wind UWND"), ("VWND", "wind VWND"), ("TEMP", "temperature TEMP")):
         need(name in have_upper, text)
