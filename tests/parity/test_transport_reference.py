@@ -112,7 +112,7 @@ def test_hrrr_without_turbulence_agrees_over_the_whole_path(reference_dir, tmp_p
     """
     Eight hours over mountains, following the program's own start: heights within 20 m.
 
-    With the receptor's own terrain and exact coordinates the start differs by up to a metre, which a
+    With coordinates in 64 bits the start differs by up to a metre, which a
     stagnation point on a slope stretches to kilometres for one particle in sixty; so this compares
     the twin mode, and the default mode for the median.
     """
@@ -128,7 +128,7 @@ def test_hrrr_without_turbulence_agrees_over_the_whole_path(reference_dir, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["t02", "t03", "t07", "t09", "t13"])
+@pytest.mark.parametrize("start", ["t02", "t03", "t05", "t07", "t09", "t13"])
 def test_ensembles_cannot_be_told_from_the_programs(reference_dir, tmp_path, start):
     """SCORE is the distance to the reference ensembles in units of what another seed of theirs has."""
     case = load_case(reference_dir, start)
