@@ -38,4 +38,4 @@ def test_info_describes_a_file(type_stilt, cli_project):
     assert told["times"][0] == "2024-07-10 18:00"
     assert told["grid"]["nx"] * told["grid"]["ny"] > 0
     assert told["levels"]["count"] == len(told["levels"]["heights"]) - 1
-    assert "does not exist" in type_stilt("met", "info", cli_project / "nothing").complaint
+    assert "No such file" in type_stilt("met", "info", cli_project / "nothing").complaint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from stilt.storage.failures import FailureRecord, read_failure
 
 if TYPE_CHECKING:
     from stilt.execution.handle import JobHandle
+    from stilt.execution.met_report import MetReport
     from stilt.execution.preflight import Report
     from stilt.execution.rebuilding import RebuildReport
     from stilt.manifest import Restored
@@ -338,6 +340,8 @@ def report(found: Report) -> None:
             f"{met.interval_minutes} min, model {met.model}, {met.levels} levels, "
             f"particles may be at {met.box}"
         )
+    for each in found.coverage:
+        _met_report(each)
     if found.ok:
         print("nothing would stop a run")
         return
@@ -406,6 +410,45 @@ def comparisons(found: Sequence[ReceptorComparison]) -> None:
         alike = sum(each.is_alike for each in done)
         said += f", {alike} cannot be told from another seed, mean score {sum(scores) / len(scores):.2f}"
     print(f"{said}, native {ratios[0]:.1f} to {ratios[-1]:.1f} times faster")
+
+
+def _met_report(found: MetReport) -> None:
+    """Print what a meteorology means for the receptors."""
+    print(f"met '{found.name}' for the receptors:")
+    lacking = found.hours_missing > 0
+    needed = sorted({int(found.hours_needed.min()), int(found.hours_needed.max())})
+    analyses = " to ".join(str(count) for count in needed)
+    if lacking.any():
+        missing = found.hours_missing[lacking]
+        print(
+            f"  hours: {analyses} analyses each; {int(lacking.sum())} receptors lack {missing.min()} to "
+            f"{missing.max()} of them, such as {found.receptors[int(lacking.argmax())]}"
+        )
+    else:
+        print(f"  hours: {analyses} analyses each, all there")
+    nearest = int(found.km_to_edge.argmin())
+    if math.isinf(found.km_to_edge[nearest]):
+        print("  edge: none, the grid is the globe")
+    else:
+        print(
+            f"  edge: {found.km_to_edge[nearest]:.0f} to {found.km_to_edge.max():.0f} km from where "
+            f"particles end; nearest is {found.receptors[nearest]}"
+        )
+    if not found.error:
+        seen = (
+            f"deepest mixed layer {found.deepest:.0f} m in {found.looked_at} hours looked at"
+            if found.looked_at
+            else f"no mixed-layer height in the files, {found.deepest:.0f} m assumed"
+        )
+        print(
+            f"  levels: {seen}; {found.levels_above} levels above it, the highest at about {found.top:.0f} m"
+        )
+    for note in found.notes:
+        print(f"  {note}")
+    if not found.error:
+        print(
+            f"  to read: at most {size(found.bytes)} in {found.analyses} analyses, for all receptors together"
+        )
 
 
 def _numbers(each: StatusCounts) -> tuple[int, ...]:

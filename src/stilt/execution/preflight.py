@@ -35,6 +35,7 @@ from stilt.storage.layout import STATE
 
 if TYPE_CHECKING:
     from stilt.config import MetConfig, ModelConfig
+    from stilt.execution.met_report import MetReport
     from stilt.meteorology.arl.file import ArlFile
 
 _MARGIN = timedelta(days=8)
@@ -95,6 +96,8 @@ class Report:
         What computes trajectories, with the program and version where it runs one.
     mets : list of MetFacts
         What the meteorology holds.
+    coverage : list of MetReport
+        What it means for each receptor.
     problems : list of Problem
         What is wrong; none: the run can start.
     """
@@ -104,6 +107,7 @@ class Report:
     engine: str = ""
     mets: list[MetFacts] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    coverage: list[MetReport] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -112,7 +116,14 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report in words JSON knows."""
-        return {"ok": self.ok, **asdict(self)}
+        return {
+            "ok": self.ok,
+            "receptors": self.receptors,
+            "simulations": self.simulations,
+            "mets": [asdict(met) for met in self.mets],
+            "problems": [asdict(problem) for problem in self.problems],
+            "coverage": [each.to_dict() for each in self.coverage],
+        }
 
 
 # --- what makes every simulation impossible -----------------------------------------------------------
@@ -313,6 +324,20 @@ def _examine_met(
             report.problems.append(_about(reason, str(error), concerned))
     if files:
         _examine_box(report, name, files[0], receptors)
+        _examine_use(report, name, files, config, receptors)
+
+
+def _examine_use(
+    report: Report, name: str, files: Sequence[ArlFile], config: ModelConfig, receptors: Sequence[Receptor]
+) -> None:
+    """Add what the meteorology means for each receptor."""
+    from stilt.execution.met_report import met_report
+
+    found = met_report(name, files, receptors, config.transport_params())
+    report.coverage.append(found)
+    if found.error:
+        report.problems.append(Problem("met_variable_missing", found.error))
+    report.problems += [Problem("met_levels", text) for text in found.warnings]
 
 
 def _examine_box(report: Report, name: str, file: ArlFile, receptors: Sequence[Receptor]) -> None:
