@@ -28,7 +28,12 @@ PAGES = Path(__file__).parent / "reference"
 _NOTE = "<!-- Written by docs/generate_reference.py from the code; edit the descriptions there. -->\n"
 
 SECTIONS: tuple[tuple[str, str, tuple[type[Section], ...]], ...] = (
-    ("Meteorology", "Each entry of `mets` is one of these. Names are `a-z` and `0-9`.", (config.MetConfig,)),
+    (
+        "Meteorology",
+        "Each entry of `mets` is a `MetConfig`. Names are `a-z` and `0-9`. Entries of its `variables` are "
+        "`GriddedVariable`, or a name alone.",
+        (config.MetConfig, config.GriddedVariable),
+    ),
     (
         "Grids and bounds",
         "Entries of `grids` are `Grid`; `subgrid_bounds` is `Bounds`. Edges are degrees also for projected grids. "

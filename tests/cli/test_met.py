@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from pathlib import Path
+
+from stilt.meteorology import synthetic
+from stilt.meteorology.projection import HorizontalGrid
 
 
 def test_ls_tells_of_a_project_and_of_a_folder(type_stilt, cli_project):
@@ -39,3 +44,65 @@ def test_info_describes_a_file(type_stilt, cli_project):
     assert told["grid"]["nx"] * told["grid"]["ny"] > 0
     assert told["levels"]["count"] == len(told["levels"]["heights"]) - 1
     assert "No such file" in type_stilt("met", "info", cli_project / "nothing").complaint
+
+
+def test_crop_cuts_and_refuses_to_overwrite(type_stilt, cli_project, tmp_path):
+    (file,) = (cli_project / "met").iterdir()
+    box = ("--bounds", "-112", "-111.2", "40.6", "41.3")
+    said = type_stilt("met", "crop", file, *box, "--levels", "10", "--out", tmp_path / "cut")
+    assert said.code == 0, said
+    assert "10 levels" in said.out
+    told = json.loads(type_stilt("met", "info", tmp_path / "cut" / file.name, "--json").out)
+    assert told["levels"]["count"] == 10
+    assert told["size"] < file.stat().st_size
+    again = type_stilt("met", "crop", file, *box, "--out", tmp_path / "cut")
+    assert "is there already" in again.complaint
+    away = ("--bounds", "10", "12", "40.6", "41.3")
+    assert "does not touch the grid" in type_stilt("met", "crop", file, *away, "--out", tmp_path).complaint
+
+
+def test_a_project_with_cut_meteorology_runs(type_stilt, cli_project):
+    config = cli_project / "config.yaml"
+    box = "{xmin: -112, xmax: -111, ymin: 40.6, ymax: 41.4}"
+    bounds = f"subgrid_enable: true, subgrid_dir: cut, subgrid_bounds: {box}"
+    config.write_text(config.read_text().replace("file_tres: 6h", f"file_tres: 6h, {bounds}"))
+    assert type_stilt("check", cli_project).code == 0
+    said = type_stilt("run", cli_project)
+    assert said.code == 0, said
+    assert len(list((cli_project / "cut").rglob("*_valley"))) == 1
+
+
+def test_convert_and_run_from_netcdf(type_stilt, cli_project, tmp_path):
+    """A project reads NetCDF as it reads ARL, and convert makes one of the other."""
+    spec = importlib.util.spec_from_file_location(
+        "gridded_data", Path(__file__).parents[1] / "unit" / "meteorology" / "gridded_data.py"
+    )
+    data = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(data)
+    world = synthetic.uniform(
+        levels=synthetic.pressure_levels(),
+        grid=HorizontalGrid.latlon(-113.5, 39.5, 0.1, 0.1, 41, 33),
+        start="2024-07-10T18:00",
+        hours=4,
+        flux=50.0,
+    )
+    above, below = data.era5(world)
+    above.to_netcdf(tmp_path / "pl.nc")
+    below.to_netcdf(tmp_path / "sfc.nc")
+    both = (tmp_path / "pl.nc", tmp_path / "sfc.nc")
+    said = type_stilt("met", "convert", *both, "--preset", "era5", "--out", tmp_path / "era5.arl")
+    assert said.code == 0, said
+    assert "21 pressure levels, 5 times" in said.out
+    assert type_stilt("met", "info", tmp_path / "era5.arl", "--verify").code == 0
+    refused = type_stilt("met", "convert", *both, "--preset", "era6", "--out", tmp_path / "x.arl")
+    assert "preset" in refused.complaint
+    config = cli_project / "config.yaml"
+    lines = config.read_text().splitlines()
+    lines[1] = f"  era5: {{source: xarray, path: '{tmp_path}/*.nc', preset: era5}}"
+    config.write_text("\n".join(lines) + "\n")
+    checked = type_stilt("check", cli_project)
+    assert checked.code == 0, checked
+    assert "met 'era5'" in checked.out
+    said = type_stilt("run", cli_project)
+    assert said.code == 0, said
+    assert "3 run" in said.out

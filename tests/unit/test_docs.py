@@ -189,9 +189,13 @@ def test_commands_and_options_exist(page):
             continue
         for words in _stilt_lines(snippet):
             assert words[0] in commands, f"{_name(page)}:{snippet.line}"
+            asked = commands[words[0]]
+            if hasattr(asked, "commands"):
+                assert words[1] in asked.commands, f"{_name(page)}:{snippet.line}"
+                asked = asked.commands[words[1]]
             known = {
                 option
-                for parameter in commands[words[0]].params
+                for parameter in asked.params
                 for option in (*parameter.opts, *parameter.secondary_opts)
             }
             assert {word for word in words if word.startswith("--")} <= known, f"{_name(page)}:{snippet.line}"

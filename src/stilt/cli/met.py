@@ -157,3 +157,94 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
 
 def _corner(position: Sequence[float]) -> str:
     return f"{position[0]:g} E {position[1]:g} N"
+
+
+@met_app.command("crop")
+def crop(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="ARL files.")],
+    bounds: Annotated[
+        tuple[float, float, float, float],
+        typer.Option("--bounds", metavar="WEST EAST SOUTH NORTH", help="Box to keep [degrees]."),
+    ],
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder for the cut files.")],
+    buffer: Annotated[
+        float,
+        typer.Option("--buffer", metavar="DEGREES", min=0.0, help="Margin around the box; default: 0.2."),
+    ] = 0.2,
+    levels: Annotated[
+        int | None,
+        typer.Option("--levels", metavar="N", min=1, help="Levels to keep above the surface; default: all."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Cut ARL files to a box; values inside stay the same, bit for bit."""
+    from stilt.cli.show import size
+    from stilt.errors import ProjectError
+    from stilt.meteorology.arl.file import open_arl
+    from stilt.meteorology.crop import Cut, crop_arl
+    from stilt.meteorology.inventory import describe_grid
+    from stilt.spatial import Bounds
+
+    west, east, south, north = bounds
+    cut = Cut(Bounds(xmin=west, xmax=east, ymin=south, ymax=north), buffer, levels)
+    for path in files:
+        source = open_arl(path)
+        target = Path(out, source.name)
+        if target.exists():
+            raise ProjectError(f"{target} is there already; remove it or choose another folder.")
+        smaller = open_arl(crop_arl(source, cut, target))
+        print(
+            f"{target}: {describe_grid(smaller.grid)}, {smaller.levels.n_upper} levels, "
+            f"{size(source.size)} cut to {size(smaller.size)}"
+        )
+
+
+@met_app.command("convert")
+def convert(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="NetCDF or GRIB files, Zarr stores.")],
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="File to write.")],
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="era5, wrf or cf, whose conventions they follow.")
+    ] = "cf",
+    engine: Annotated[
+        str | None, typer.Option("--engine", metavar="NAME", help="xarray's engine; default: guessed.")
+    ] = None,
+    variable: Annotated[
+        list[str] | None,
+        typer.Option("--variable", metavar="ARL=NAME", help="A variable that is not found by itself."),
+    ] = None,
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="Format to write; arl.")] = "arl",
+    debug: Debug = False,
+) -> None:
+    """Convert gridded data to an ARL file."""
+    from stilt.cli.show import size
+    from stilt.config import MetConfig
+    from stilt.errors import ProjectError
+    from stilt.meteorology.arl.file import open_arl
+    from stilt.meteorology.convert import convert_to_arl
+    from stilt.meteorology.gridded.file import open_gridded
+    from stilt.meteorology.inventory import describe_grid
+
+    if to != "arl":
+        raise ProjectError(f"'{to}' cannot be written; only arl can.")
+    if Path(out).exists():
+        raise ProjectError(f"{out} is there already; remove it or choose another name.")
+    pairs = [text.partition("=") for text in variable or []]
+    for name, sign, other in pairs:
+        if not (name and sign and other):
+            raise ProjectError(f"--variable wants ARL=NAME, such as TEMP=t, not '{name}{sign}{other}'.")
+    met = MetConfig.from_mapping(
+        {
+            "source": "xarray",
+            "path": paths,
+            "engine": engine,
+            "preset": preset,
+            "variables": {name: other for name, _, other in pairs},
+        },
+        source="stilt met convert",
+    )
+    written = open_arl(convert_to_arl(open_gridded(met.resolved(Path.cwd()), Path(out).stem), out))
+    print(
+        f"{out}: {describe_grid(written.grid)}, {written.levels.n_upper} {written.levels.kind} levels, "
+        f"{len(written.times)} times, {size(written.size)}"
+    )

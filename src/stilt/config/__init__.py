@@ -23,7 +23,7 @@ from stilt.config.fingerprint import (
 from stilt.config.footprint import FootprintConfig
 from stilt.config.hysplit import HysplitConfig
 from stilt.config.kubernetes import KubernetesExecution, Volume
-from stilt.config.met import MetConfig
+from stilt.config.met import GriddedVariable, MetConfig
 from stilt.config.model import ModelConfig
 from stilt.config.runtime import RuntimeSettings
 from stilt.config.slurm import SlurmExecution
@@ -44,6 +44,7 @@ __all__ = [
     "FootprintConfig",
     "Grid",
     "HysplitConfig",
+    "GriddedVariable",
     "MetConfig",
     # run, transport and error keys
     "OUTPUT_COLUMNS",

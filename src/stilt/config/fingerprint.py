@@ -24,6 +24,7 @@ _NO_RESULT_KEYS = frozenset({"rm_dat", "timeout", "kmsl", "zicontroltf"})
 
 # n_min: when to give up. file_tres: narrows a search. backend, directories: where bytes come from.
 _MET_KEYS = ("source", "file_format")
+_GRIDDED_KEYS = ("preset", "variables")
 _SUBGRID_KEYS = ("subgrid_bounds", "subgrid_buffer", "subgrid_levels")
 
 
@@ -47,6 +48,8 @@ def trajectory_settings(config: ModelConfig, met_name: str) -> dict[str, Any]:
     met_values: dict[str, Any] = {key: getattr(met, key) for key in _MET_KEYS}
     if met.subgrid_enable:
         met_values |= {key: getattr(met, key) for key in _SUBGRID_KEYS}
+    if met.is_gridded:
+        met_values |= {key: getattr(met, key) for key in _GRIDDED_KEYS}
     values = {
         "engine": config.engine,
         "met_name": met_name,

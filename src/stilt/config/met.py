@@ -8,6 +8,7 @@ when they are opened (``stilt check``), never when a config is read.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,6 +21,16 @@ from stilt.spelling import did_you_mean
 
 MET_SOURCES = ("hrrr", "hrrr.v1", "nam12", "nams", "gdas1", "gdas0p5", "gfs0p25", "reanalysis", "narr")
 """Archives that download mode knows."""
+
+XARRAY = "xarray"
+"""The source that reads gridded data at ``path``."""
+
+ARL_FIELDS = (
+    "SHGT", "PRSS", "T02M", "U10M", "V10M", "USTR", "UMOF", "VMOF", "SHTF", "LTHF", "DSWF", "PBLH", "RGHS",
+    "TCLD",
+    "TEMP", "UWND", "VWND", "WWND", "DZDT", "SPHU", "RELH", "HGTS", "PRES",
+)  # fmt: skip
+"""Fields that gridded data may provide, by their names in ARL files."""
 
 _INTERVAL = re.compile(r"([0-9]+(?:\.[0-9]+)?)?\s*([a-z]+)", re.IGNORECASE)
 _UNIT_SECONDS = {
@@ -39,9 +50,22 @@ Folder = Annotated[Path, BeforeValidator(_to_path)]
 """A path as it was written, with ``~`` resolved; relative ones count from the folder of the config."""
 
 
+class GriddedVariable(Section):
+    """What a variable of a dataset is, where its attributes do not say or say it wrongly."""
+
+    name: str = Field(description="Name in the dataset [name].")
+    units: str | None = Field(default=None, description="Units, instead of the attribute [name].")
+    positive: Literal["up", "down"] | None = Field(
+        default=None, description="Direction in which a flux counts as positive [up/down]."
+    )
+    hours: Float | None = Field(
+        default=None, gt=0, description="Hours over which a flux in J m-2 was accumulated [h]."
+    )
+
+
 class MetConfig(Section):
     """
-    One meteorology: ``directory`` and mostly ``file_format`` (archive mode), or ``source`` (download mode).
+    One meteorology: ARL files in a ``directory``, or any gridded data (``source: xarray`` and ``path``).
 
     Examples
     --------
@@ -64,7 +88,24 @@ class MetConfig(Section):
         "the hours covered are read from the files.",
     )
     source: str | None = Field(
-        default=None, description=f"Archive to download from [name]; one of {', '.join(MET_SOURCES)}."
+        default=None,
+        description="xarray for NetCDF, Zarr or GRIB data at `path`, or an archive to download from [name]: "
+        f"{', '.join(MET_SOURCES)}.",
+    )
+    path: str | tuple[str, ...] | None = Field(
+        default=None, description="Files or Zarr stores of source xarray, also with * [path]."
+    )
+    engine: str | None = Field(
+        default=None,
+        description="xarray's engine for `path`, such as netcdf4, zarr, cfgrib [name]; none guesses.",
+    )
+    preset: Literal["era5", "wrf", "cf"] = Field(
+        default="cf", description="Which conventions the data at `path` follow [name]."
+    )
+    variables: dict[str, GriddedVariable] = Field(
+        default_factory=dict,
+        description="Variables of the data by ARL name, where the preset does not find them "
+        "[name, or name, units, positive, hours].",
     )
     backend: Literal["s3"] = Field(default="s3", description="How to download [name].")
     n_min: Int = Field(default=1, ge=1, description="Fewest files a simulation needs, else it fails [1].")
@@ -99,8 +140,24 @@ class MetConfig(Section):
     @field_validator("source")
     @classmethod
     def _is_known(cls, value: str | None) -> str | None:
-        if value is not None and value not in MET_SOURCES:
-            raise ValueError(f"unknown source '{value}', {did_you_mean(value, MET_SOURCES)}")
+        known = (XARRAY, *MET_SOURCES)
+        if value is not None and value not in known:
+            raise ValueError(f"unknown source '{value}', {did_you_mean(value, known)}")
+        return value
+
+    @field_validator("variables", mode="before")
+    @classmethod
+    def _names_alone_do(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {key: {"name": entry} if isinstance(entry, str) else entry for key, entry in value.items()}
+
+    @field_validator("variables")
+    @classmethod
+    def _are_arl_names(cls, value: dict[str, GriddedVariable]) -> dict[str, GriddedVariable]:
+        for name in value:
+            if name not in ARL_FIELDS:
+                raise ValueError(f"unknown field '{name}', {did_you_mean(name, ARL_FIELDS)}")
         return value
 
     @model_validator(mode="after")
@@ -111,6 +168,13 @@ class MetConfig(Section):
             )
         if self.directory is not None and self.source is not None:
             raise ValueError(f"both directory and source '{self.source}' are given; keep one of them")
+        gridded = [name for name in ("path", "engine", "variables") if getattr(self, name)]
+        if "preset" in self.model_fields_set:
+            gridded.append("preset")
+        if self.source == XARRAY and not self.path:
+            raise ValueError("source xarray needs path, the files or the Zarr store")
+        if self.source != XARRAY and gridded:
+            raise ValueError(f"{gridded[0]} belongs to source xarray; add source: xarray or remove it")
         if self.source is not None:
             given = [name for name in ("file_format", "file_tres") if getattr(self, name) is not None]
             if given:
@@ -121,8 +185,18 @@ class MetConfig(Section):
 
     @property
     def is_download(self) -> bool:
-        """Whether the files come from an archive rather than a folder."""
-        return self.source is not None
+        """Whether the files come from an archive on the network."""
+        return self.source is not None and not self.is_gridded
+
+    @property
+    def is_gridded(self) -> bool:
+        """Whether the data are read through xarray."""
+        return self.source == XARRAY
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The entries of ``path``."""
+        return (self.path,) if isinstance(self.path, str) else self.path or ()
 
     @property
     def file_interval(self) -> timedelta | None:
@@ -144,9 +218,13 @@ class MetConfig(Section):
             With absolute folders.
         """
         root = Path(base).absolute()
-        changes = {
+        changes: dict[str, Any] = {
             name: root / value for name in ("directory", "subgrid_dir") if (value := getattr(self, name))
         }
+        if self.path:
+            changes["path"] = tuple(
+                text if "://" in text else str(root / Path(text).expanduser()) for text in self.paths
+            )
         return self.replace(**changes) if changes else self
 
 

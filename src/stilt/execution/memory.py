@@ -69,14 +69,13 @@ def _window(config: ModelConfig, name: str) -> int:
     if config.engine != "native":
         return 0
     from stilt.meteorology.arl.file import open_arl
-    from stilt.meteorology.search import FilePattern, list_files
+    from stilt.meteorology.search import list_files, patterns_of
 
     met = config.met(name)
     if met.directory is None:
         return 0
     try:
-        pattern = FilePattern(met.file_format) if met.file_format else None
-        header = open_arl(list_files(met.directory, pattern, name).files[0].path)
+        header = open_arl(list_files(met.directory, patterns_of(met.file_format), name).files[0].path)
     except (StiltError, OSError, IndexError):
         return 0
     from stilt.kernels.layout import TILE, row_length
@@ -147,8 +146,9 @@ def workers_that_fit(asked: int | str, total: int, config: ModelConfig) -> tuple
     if wanted == 1:
         return 1, why
     each = worker_memory(config)
-    fit = max(1, int(available_memory() * (1.0 - KEPT_FREE) // each))
+    free = available_memory()
+    fit = max(1, int(free * (1.0 - KEPT_FREE) // each))
     if fit >= wanted:
         return wanted, why
-    why = f"memory for {fit} of {wanted} workers, about {each / 1e9:.1f} GB each of {free:.1f} GB free"
+    why = f"memory for {fit} of {wanted} workers, about {each / 1e9:.1f} GB each of {free / 1e9:.1f} GB free"
     return fit, why

@@ -36,7 +36,7 @@ from stilt.storage.layout import STATE
 if TYPE_CHECKING:
     from stilt.config import MetConfig, ModelConfig
     from stilt.execution.met_report import MetReport
-    from stilt.meteorology.arl.file import ArlFile
+    from stilt.meteorology.series import MetFile
 
 _MARGIN = timedelta(days=8)
 """Files named this far from the span may hold its times (weekly archives)."""
@@ -178,7 +178,12 @@ def check_met_exists(name: str, met: MetConfig) -> None:
     from stilt.meteorology.catalog import open_series
     from stilt.meteorology.search import list_files, patterns_of
 
-    if met.is_download or met.directory is None or met.subgrid_enable:
+    if met.is_gridded:
+        from stilt.meteorology.gridded.file import open_gridded
+
+        open_gridded(met, name)
+        return
+    if met.is_download or met.directory is None:
         open_series(met, name=name)  # says what is not available
         return
     if not list_files(met.directory, patterns_of(met.file_format), name).files:
@@ -328,7 +333,7 @@ def _examine_met(
 
 
 def _examine_use(
-    report: Report, name: str, files: Sequence[ArlFile], config: ModelConfig, receptors: Sequence[Receptor]
+    report: Report, name: str, files: Sequence[MetFile], config: ModelConfig, receptors: Sequence[Receptor]
 ) -> None:
     """Add what the meteorology means for each receptor."""
     from stilt.execution.met_report import met_report
@@ -340,7 +345,7 @@ def _examine_use(
     report.problems += [Problem("met_levels", text) for text in found.warnings]
 
 
-def _examine_box(report: Report, name: str, file: ArlFile, receptors: Sequence[Receptor]) -> None:
+def _examine_box(report: Report, name: str, file: MetFile, receptors: Sequence[Receptor]) -> None:
     points = [len(receptor) for receptor in receptors]
     longitudes = np.array([lon for receptor in receptors for lon in receptor.longitudes])
     latitudes = np.array([lat for receptor in receptors for lat in receptor.latitudes])
@@ -397,11 +402,15 @@ def _by_time(receptors: Iterable[Receptor]) -> Mapping[np.datetime64, list[Recep
 
 def _open_files(
     met: MetConfig, name: str, starts: np.ndarray, ends: np.ndarray
-) -> tuple[list[ArlFile], list[str]]:
+) -> tuple[list[MetFile], list[str]]:
     """Open the files whose names lie near the span of all runs; headers only."""
     from stilt.meteorology.catalog import folder_index
     from stilt.meteorology.search import list_files, patterns_of
 
+    if met.is_gridded:
+        from stilt.meteorology.gridded.file import open_gridded
+
+        return [open_gridded(met, name)], []
     assert met.directory is not None  # noqa: S101 - checked before, for the type checker
     low: datetime = min(starts[0], ends[0]).item() - _MARGIN
     high: datetime = max(starts[-1], ends[-1]).item() + _MARGIN
@@ -410,7 +419,7 @@ def _open_files(
     near = [file.path for file in listed if file.time is None or low <= file.time <= high]
     described = folder_index(directory).describe(near)
     faults = described.faults + (described.others if met.file_format else [])
-    return described.files, [str(fault) for fault in faults]
+    return list(described.files), [str(fault) for fault in faults]
 
 
 def _covered(times: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -434,7 +443,7 @@ def _stretches(flags: np.ndarray) -> Iterator[slice]:
         yield slice(int(begin), int(end))
 
 
-def _facts(name: str, files: Sequence[ArlFile], times: np.ndarray) -> MetFacts:
+def _facts(name: str, files: Sequence[MetFile], times: np.ndarray) -> MetFacts:
     steps = np.diff(times).astype(np.int64) // 60
     interval = int(np.bincount(steps).argmax()) if steps.size else 0
     first, last = (str(time.astype("datetime64[m]")).replace("T", " ") for time in (times[0], times[-1]))

@@ -253,3 +253,94 @@ def pack_field(values, exponent, first, out):
             out[j * nx + i] = byte
             running = running + steps[byte]
     return PACK_OK
+
+
+@kernel
+def unpack_row_from(packed, nx, row, column, value, exponent, precision, x0, x1, out):
+    """
+    Unpack part of one row, given the running sum at one of its columns.
+
+    Parameters
+    ----------
+    packed : ndarray of uint8
+        The record's bytes without its label.
+    nx : int
+        Points per row.
+    row, column : int
+        Where the sum is known, zero-based.
+    value : float32
+        The running sum there, not yet set to zero where small.
+    exponent : int
+        Exponent in the record's label.
+    precision : float32
+        Precision in the label.
+    x0, x1 : int
+        Columns wanted, zero-based, end not included; those before ``column`` are left alone.
+    out : ndarray of float32, shape (x1 - x0,)
+        Receives the values.
+    """
+    steps = byte_steps(exponent)
+    running = value
+    for i in range(column, x1):
+        if i > column:
+            running = running + steps[packed[row * nx + i]]
+        if i >= x0:
+            out[i - x0] = np.float32(0.0) if i > 0 and abs(running) < precision else running
+
+
+@kernel
+def repack_box(packed, nx, x0, x1, y0, y1, guard, exponent, first, sums, out, reached):
+    """
+    Cut a box out of a record so that its differences stay the same bytes.
+
+    Along a row the bytes are copied. Only the way from one row to the next leads through another
+    column than in the record, so the first ``guard`` columns are packed anew, each as close to its
+    value as the exponent allows; from the last of them on sums differ from those of the record by
+    rounding, or not at all.
+
+    Parameters
+    ----------
+    packed : ndarray of uint8
+        The record's bytes without its label.
+    nx : int
+        Points per row.
+    x0, x1, y0, y1 : int
+        The box, zero-based, ends not included, guard columns included.
+    guard : int
+        Columns packed anew, fewer than the box has.
+    exponent : int
+        Exponent in the record's label.
+    first : float32
+        Value of the new label, *as printed there*.
+    sums : ndarray of float32, shape (y1 - y0, x1 - x0)
+        The record's running sums over the box.
+    out : ndarray of uint8, shape ((y1 - y0) * (x1 - x0),)
+        Receives the bytes.
+    reached : ndarray of uint8, shape (y1 - y0,)
+        Receives 1 for rows whose sums are the record's from column ``guard - 1`` on, bit for bit.
+
+    Returns
+    -------
+    int
+        ``PACK_OK``, or ``PACK_RANGE`` if the guard columns are too few for a step between rows.
+    """
+    steps = byte_steps(exponent)
+    scale = math.ldexp(1.0, 7 - exponent)
+    width = x1 - x0
+    left = first
+    for j in range(y1 - y0):
+        running = left
+        for i in range(guard):
+            byte = math.floor((float(sums[j, i]) - float(running)) * scale + 127.5)
+            byte = min(255, max(0, byte))
+            running = running + steps[byte]
+            out[j * width + i] = byte
+            if i == 0:
+                left = running
+        if abs(float(running) - float(sums[j, guard - 1])) * scale > 0.45:
+            return PACK_RANGE
+        reached[j] = 1 if running == sums[j, guard - 1] else 0
+        at = (y0 + j) * nx + x0
+        for i in range(guard, width):
+            out[j * width + i] = packed[at + i]
+    return PACK_OK

@@ -35,7 +35,7 @@ from stilt.errors import (
     MetNotFoundError,
     UnsupportedSettingError,
 )
-from stilt.meteorology.arl.file import open_arl
+from stilt.meteorology.arl.file import ArlFile, open_arl
 from stilt.meteorology.folder_index import Described, FolderIndex
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.meteorology.search import FilePattern, Listing, NamedFile, list_files, patterns_of
@@ -109,15 +109,15 @@ def open_series(
         if not met:
             raise MetNotFoundError(f"met '{name}': no files were given.")
         return need.select([open_arl(path) for path in met])
+    if met.is_gridded:
+        from stilt.meteorology.gridded.file import open_gridded
+
+        series = need.select([open_gridded(met, name)])
+        return cut_series(series, met) if met.subgrid_enable else series
     if met.source is not None or met.directory is None:
         raise UnsupportedSettingError(
             f"met '{name}': download mode (source: {met.source}) is not available yet; "
             "download the files and give `directory` and `file_format`."
-        )
-    if met.subgrid_enable:
-        raise UnsupportedSettingError(
-            f"met '{name}': subgrid_enable is not available yet and not needed for speed: only the "
-            "cells around the particles are read. Set it to false."
         )
     series = _from_directory(met, need)
     n_min = int(met.n_min or 1)
@@ -126,7 +126,25 @@ def open_series(
             f"met '{name}': {len(series.files)} files cover {need.span()}, fewer than n_min: {n_min}. "
             "Add files or lower n_min."
         )
-    return series
+    return cut_series(series, met) if met.subgrid_enable else series
+
+
+def cut_series(series: MetSeries, met: MetConfig) -> MetSeries:
+    """Replace the files of a series by what ``subgrid_*`` keeps of them, cut now or earlier."""
+    from stilt.meteorology.crop import Cut, cropped
+
+    assert met.subgrid_bounds is not None  # noqa: S101 - the configuration asks for it
+    cut = Cut(met.subgrid_bounds, met.subgrid_buffer, met.subgrid_levels)
+    smaller: dict[MetFile, MetFile] = {}
+    for file, _ in series.sources:
+        if file not in smaller:
+            if not isinstance(file, ArlFile):
+                raise UnsupportedSettingError(
+                    f"met '{series.name}': subgrid_enable cuts ARL files, and {file.name} is none. "
+                    "Set it to false."
+                )
+            smaller[file] = cropped(file, cut, met.subgrid_dir)
+    return MetSeries(series.name, tuple((smaller[file], period) for file, period in series.sources))
 
 
 def _from_directory(met: MetConfig, need: _Need) -> MetSeries:

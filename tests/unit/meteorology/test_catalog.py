@@ -191,13 +191,9 @@ def test_downloads_beside_the_data_are_not_looked_at(archive):
 
 
 def test_what_is_not_available_is_refused_by_name(archive):
-    """Download mode and cropping are refused, not ignored."""
+    """Download mode is refused, not ignored."""
     with pytest.raises(UnsupportedSettingError, match="download"):
         open_series(MetConfig(source="hrrr"), name="hrrr", start=hour("04"), end=hour("07"))
-    bounds = {"xmin": -101, "xmax": -99, "ymin": 39, "ymax": 41}
-    cropped = config(archive, subgrid_enable=True, subgrid_bounds=bounds)
-    with pytest.raises(UnsupportedSettingError, match="subgrid_enable"):
-        open_series(cropped, name="hrrr", start=hour("04"), end=hour("07"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from stilt.errors import (
     UnsupportedSettingError,
 )
 from stilt.meteorology import synthetic
+from stilt.meteorology.arl.file import open_arl
 from stilt.receptors import ColumnReceptor, MultiPointReceptor, PointReceptor
 from stilt.transport import get_engine
 from stilt.transport.native.engine import NativeEngine
@@ -236,3 +238,15 @@ def test_a_height_far_below_the_model_ground_is_said(run, tmp_path, centre):
     with pytest.warns(UserWarning, match="600 m below the ground"):
         table = run(path, receptor, nturb=1, n_hours=-1).particles
     np.testing.assert_allclose(table["zagl"], 0.0, atol=0.02)
+
+
+def test_forecasts_drive_runs_like_analyses(tmp_path, run, receptor):
+    """Hours 1 to 6 of a forecast, after an analysis: the same particles as with analyses alone."""
+    world = synthetic.uniform(u=5.0, v=2.0, hours=6, flux=150.0, ustar=0.35, pbl_height=1000.0)
+    frames = tuple(replace(frame, forecast_hour=hour) for hour, frame in enumerate(world.frames))
+    analyses = world.write(tmp_path / "analyses")
+    forecast = replace(world, frames=frames).write(tmp_path / "forecast")
+    assert open_arl(forecast).forecast_hours == tuple(range(7))
+    a = run(analyses, receptor, seed=3).particles
+    b = run(forecast, receptor, seed=3).particles
+    pd.testing.assert_frame_equal(a, b)

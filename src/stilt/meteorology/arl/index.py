@@ -354,6 +354,30 @@ def format_exponential(value: float) -> str:
     return f"{sign}0.{digits}E{int(exponent) + 1:+03d}"
 
 
+def format_exact(value: np.float32) -> str:
+    """
+    Write a float32 in the 14 characters of a label so that reading gives the same number.
+
+    Seven digits, as usual, where they do; up to nine where they do not.
+
+    >>> format_exact(np.float32(1327.9642)), format_exact(np.float32(281.23457))
+    (' 0.1327964E+04', '     281.23457')
+    """
+    usual = format_exponential(float(value))
+    if np.float32(float(usual)) == value:
+        return usual
+    for digits in range(8, 12):
+        for text in (f"{value:.{digits}g}", f"{value:.{digits - 1}e}"):
+            mantissa, _, exponent = text.partition("e")
+            if exponent:
+                text = f"{mantissa}E{int(exponent)}"
+            elif "." not in text:
+                text += "."
+            if len(text) <= 14 and np.float32(float(text)) == value:
+                return text.rjust(14)
+    raise MetFormatError(f"{float(value)!r} does not fit the 14 characters an ARL label has for it.")
+
+
 def grid_id_of(nx: int, ny: int, small: str = "99") -> str:
     """
     Return the two characters that hold the thousands of a large grid, or ``small``.

@@ -11,6 +11,7 @@ import os
 import threading
 import warnings
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from stilt.errors import MetFormatError, MetNotFoundError
 from stilt.kernels import arl as kernels
+from stilt.meteorology.arl.corrections import Corrections, is_correction, unpack_corrections
 from stilt.meteorology.arl.index import LABEL_BYTES, RecordLabel, checksum, parse_label
 from stilt.meteorology.frame import Box, MetFrame
 
@@ -87,7 +89,13 @@ class _Reader:
                     f"{file.path} has changed while it was in use ({file.size} bytes before, "
                     f"{stat.st_size} now). Wait until it is complete and run again."
                 )
-            expected = {offset: total for _, _, offset, total in self.file.records_of(self.period)}
+            expected = {}
+            plain: list[int] = []
+            correcting: list[int] = []
+            for _, name, offset, total in file.records_of(self.period):
+                expected[offset] = total
+                (correcting if is_correction(name) else plain).append(offset)
+            corrections = self._corrections(stream, plain, correcting)
             damaged: list[tuple[int, str, int, int]] = []
             known = first_columns(file.identity(self.period))
             fresh: dict[int, NDArray[np.float32]] = {}
@@ -108,11 +116,35 @@ class _Reader:
                     fresh[offset] = column
                 target = residual if is_residual else field
                 unpack_record(self.buffer[LABEL_BYTES:], label, file.grid.nx, self.box, column, target)
+                self._correct(corrections.get(offset, ()), label, target)
                 if is_residual and not label.is_missing:
                     field += residual
         if damaged:
             self._judge(damaged, len(wanted))
         known.update(fresh)
+
+    def _corrections(self, stream: BinaryIO, plain: list[int], correcting: list[int]) -> Corrections:
+        """Read the corrections a cut file carries, by offset of the record they belong to."""
+        data = bytearray()
+        for offset in correcting:
+            self._fill(stream, offset, 0, self.buffer.size)
+            data += self.buffer[LABEL_BYTES:].tobytes()
+        return {plain[position]: rows for position, rows in unpack_corrections(bytes(data)).items()}
+
+    def _correct(
+        self,
+        rows: Iterable[tuple[int, int, np.float32]],
+        label: RecordLabel,
+        out: NDArray[np.float32],
+    ) -> None:
+        """Unpack rows again whose sums a cut file gives, from the column it gives them for."""
+        box, nx = self.box, self.file.grid.nx
+        for row, column, value in rows:
+            if box.y0 <= row < box.y1 and column < box.x1:
+                kernels.unpack_row_from(
+                    self.buffer[LABEL_BYTES:], nx, row, column, value, label.exponent, label.precision,
+                    box.x0, box.x1, out[row - box.y0],
+                )  # fmt: skip
 
     def _judge(self, damaged: list[tuple[int, str, int, int]], read: int) -> None:
         """Refuse a damaged file; where most sums differ the writer counts in another way: warn."""

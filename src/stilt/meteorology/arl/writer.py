@@ -150,7 +150,7 @@ def write_arl(
         When the format cannot carry the grid or a field.
     """
     path = Path(path)
-    _check_grid(grid, levels)
+    check_grid(grid, levels)
     grid_id = grid_id_of(grid.nx, grid.ny, grid_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
@@ -173,7 +173,8 @@ def write_arl(
     return path
 
 
-def _check_grid(grid: HorizontalGrid, levels: VerticalLevels) -> None:
+def check_grid(grid: HorizontalGrid, levels: VerticalLevels) -> None:
+    """Raise `MetFormatError` for a grid that the numbers of a header cannot describe."""
     if grid.nx * grid.ny < HEADER_BYTES:
         raise MetFormatError(
             f"a grid of {grid.nx} x {grid.ny} points has records too short for the "

@@ -1,0 +1,1 @@
+"""Meteorology from NetCDF, Zarr or GRIB through xarray, in the names and units of ARL files."""

@@ -1,0 +1,163 @@
+"""Worlds written as ERA5, WRF or plain CF NetCDF, with the habits those files have."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import xarray as xr
+
+from stilt.constants import EARTH_RADIUS_KM
+from stilt.meteorology.gridded.fields import GRAVITY_GEOPOTENTIAL
+from stilt.meteorology.gridded.horizontal import WRF_RADIUS_KM
+from stilt.meteorology.synthetic import World
+
+
+def stack(world: World, name: str, upper: bool) -> np.ndarray:
+    """A field of all times, float64."""
+    return np.stack([(frame.upper if upper else frame.surface)[name] for frame in world.frames]).astype(float)
+
+
+def latlon_axes(world: World) -> tuple[np.ndarray, np.ndarray]:
+    grid = world.grid
+    lon, _ = grid.to_lonlat(np.arange(1.0, grid.nx + 1), 1.0)
+    _, lat = grid.to_lonlat(1.0, np.arange(1.0, grid.ny + 1))
+    return lon, lat
+
+
+def era5(world: World, *, descending: bool = True, from_zero: bool = True) -> tuple[xr.Dataset, xr.Dataset]:
+    """
+    A world on pressure levels as the Climate Data Store gives it: levels and surface apart.
+
+    Latitudes descend, longitudes count from 0, levels from the top, geopotential instead of heights, Pa,
+    fluxes accumulated over an hour and positive downward (under a standard name that says upward).
+    """
+    lon, lat = latlon_axes(world)
+    time = {"valid_time": world.times.astype("datetime64[ns]")}
+    axes = {
+        **time,
+        "latitude": ("latitude", lat, {"units": "degrees_north", "standard_name": "latitude"}),
+        "longitude": (
+            "longitude",
+            lon % 360.0 if from_zero else lon,
+            {"units": "degrees_east", "standard_name": "longitude"},
+        ),
+    }
+    levels = np.array(world.levels.heights[1:])
+    columns, flat = (
+        ("valid_time", "pressure_level", "latitude", "longitude"),
+        ("valid_time", "latitude", "longitude"),
+    )
+
+    def upper(name, units, factor=1.0, **attributes):
+        return columns, stack(world, name, True) * factor, {"units": units, **attributes}
+
+    def surface(name, units, factor=1.0, **attributes):
+        return flat, stack(world, name, False) * factor, {"units": units, **attributes}
+
+    have_above, have_below = world.frames[0].upper, world.frames[0].surface
+    above = {
+        "t": ("TEMP", "K", 1.0, "air_temperature"),
+        "u": ("UWND", "m s**-1", 1.0, "eastward_wind"),
+        "v": ("VWND", "m s**-1", 1.0, "northward_wind"),
+        "w": ("WWND", "Pa s**-1", 100.0, "lagrangian_tendency_of_air_pressure"),
+        "q": ("SPHU", "kg kg**-1", 1.0, "specific_humidity"),
+        "r": ("RELH", "%", 1.0, "relative_humidity"),
+        "z": ("HGTS", "m**2 s**-2", GRAVITY_GEOPOTENTIAL, "geopotential"),
+    }
+    below = {
+        "z": ("SHGT", "m**2 s**-2", GRAVITY_GEOPOTENTIAL, "geopotential"),
+        "sp": ("PRSS", "Pa", 100.0, "surface_air_pressure"),
+        "t2m": ("T02M", "K", 1.0, "unknown"),
+        "u10": ("U10M", "m s**-1", 1.0, "unknown"),
+        "v10": ("V10M", "m s**-1", 1.0, "unknown"),
+        "zust": ("USTR", "m s**-1", 1.0, "unknown"),
+        "sshf": ("SHTF", "J m**-2", -3600.0, "surface_upward_sensible_heat_flux"),
+        "blh": ("PBLH", "m", 1.0, "unknown"),
+        "fsr": ("RGHS", "m", 1.0, "unknown"),
+    }
+    above = xr.Dataset(
+        {
+            name: upper(arl, units, factor, standard_name=standard)
+            for name, (arl, units, factor, standard) in above.items()
+            if arl in have_above
+        },
+        {**axes, "pressure_level": ("pressure_level", levels, {"units": "hPa", "positive": "down"})},
+    )
+    below = xr.Dataset(
+        {
+            name: surface(arl, units, factor, standard_name=standard)
+            for name, (arl, units, factor, standard) in below.items()
+            if arl in have_below
+        },
+        axes,
+    )
+    if descending:
+        above, below = above.isel(latitude=slice(None, None, -1)), below.isel(latitude=slice(None, None, -1))
+        above = above.isel(pressure_level=slice(None, None, -1))
+    return above, below
+
+
+def staggered(field: np.ndarray, axis: int) -> np.ndarray:
+    """Values half a cell to either side of a field that is linear along an axis."""
+    field = np.moveaxis(field, axis, -1)
+    middle = 0.5 * (field[..., 1:] + field[..., :-1])
+    first = field[..., :1] - (middle[..., :1] - field[..., :1])
+    last = field[..., -1:] + (field[..., -1:] - middle[..., -1:])
+    return np.moveaxis(np.concatenate([first, middle, last], axis=-1), -1, axis)
+
+
+def wrf(world: World, *, secant: tuple[float, float]) -> xr.Dataset:
+    """A world on sigma levels with ``PRES`` as wrfout: staggered winds, perturbations, its own Earth."""
+    grid = world.grid
+    x, y = np.meshgrid(np.arange(1.0, grid.nx + 1), np.arange(1.0, grid.ny + 1))
+    lon, lat = grid.to_lonlat(x, y)
+    at = ("Time", "bottom_top", "south_north", "west_east")
+    flat = ("Time", "south_north", "west_east")
+    count = len(world.frames)
+    pressure = stack(world, "PRES", True) * 100.0
+    base = pressure.mean(axis=(0, 2, 3), keepdims=True) + 0.0 * pressure
+    theta = stack(world, "TEMP", True) / (pressure / 1e5) ** (287.0 / 1004.5)
+    q = stack(world, "SPHU", True)
+    texts = [str(time).replace("T", "_").encode() for time in world.times]
+    surface = {
+        "HGT": ("SHGT", 1.0, "m"), "PSFC": ("PRSS", 100.0, "Pa"), "T2": ("T02M", 1.0, "K"),
+        "U10": ("U10M", 1.0, "m s-1"), "V10": ("V10M", 1.0, "m s-1"), "HFX": ("SHTF", 1.0, "W m-2"),
+        "UST": ("USTR", 1.0, "m s-1"), "PBLH": ("PBLH", 1.0, "m"), "ZNT": ("RGHS", 1.0, "m"),
+    }  # fmt: skip
+    sigma = np.array(world.levels.heights[1:])
+    repeat = lambda values: np.broadcast_to(values, (count, *values.shape)).copy()  # noqa: E731
+    return xr.Dataset(
+        {
+            "Times": ("Time", np.array(texts, dtype="S19")),
+            "XLAT": (flat, repeat(lat), {"units": "degree_north"}),
+            "XLONG": (flat, repeat(lon), {"units": "degree_east"}),
+            "ZNU": (("Time", "bottom_top"), repeat(sigma)),
+            "P_TOP": ("Time", np.zeros(count)),
+            "P": (at, pressure - base, {"units": "Pa"}),
+            "PB": (at, base, {"units": "Pa"}),
+            "T": (at, theta - 300.0, {"units": "K"}),
+            "QVAPOR": (at, q / (1.0 - q), {"units": "kg kg-1"}),
+            "U": ((*at[:3], "west_east_stag"), staggered(stack(world, "UWND", True), 3)),
+            "V": ((*at[:2], "south_north_stag", at[3]), staggered(stack(world, "VWND", True), 2)),
+            "W": (
+                ("Time", "bottom_top_stag", "south_north", "west_east"),
+                np.zeros((count, sigma.size + 1, grid.ny, grid.nx)),
+            ),
+            **{
+                name: (flat, stack(world, arl, False) * factor, {"units": units})
+                for name, (arl, factor, units) in surface.items()
+            },
+        },
+        attrs={
+            "MAP_PROJ": 1, "TRUELAT1": secant[0], "TRUELAT2": secant[1], "STAND_LON": grid.ref_lon,
+            "DX": grid.size * 1000.0 * WRF_RADIUS_KM / EARTH_RADIUS_KM,
+        },
+    )  # fmt: skip
+
+
+def cone_tangent(first: float, second: float) -> float:
+    """Latitude at which a cone through two parallels has its middle [degrees]."""
+    a, b = math.radians(first), math.radians(second)
+    ratio = math.tan(math.pi / 4 - a / 2) / math.tan(math.pi / 4 - b / 2)
+    return math.degrees(math.asin(math.log(math.cos(a) / math.cos(b)) / math.log(ratio)))
