@@ -11,7 +11,14 @@ import pytest
 import xarray as xr
 
 from stilt.config import MetConfig, TransportParams
-from stilt.errors import ConfigError, MetFormatError, MetNotFoundError, MetVariableError, MissingExtraError
+from stilt.errors import (
+    ConfigError,
+    MetFormatError,
+    MetNotFoundError,
+    MetVariableError,
+    MissingExtraError,
+    UnsupportedSettingError,
+)
 from stilt.meteorology import synthetic
 from stilt.meteorology.arl.file import ArlFile
 from stilt.meteorology.catalog import open_series
@@ -318,3 +325,12 @@ def test_a_series_reads_only_the_times_it_needs(era5_files):
     assert [str(time)[11:13] for time in series.times] == ["01", "02", "03"]
     assert series.interval == 60
     assert series.identity(0) != series.identity(1)
+
+
+def test_the_hysplit_engine_says_that_it_needs_arl_files(era5_files):
+    from stilt.transport.hysplit.engine import _series
+
+    receptor = PointReceptor("2020-06-01 04:00", -107.4, 38.6, 300.0)
+    request = TransportRequest(receptor, "era5", era5_met(era5_files), TransportParams(n_hours=-1))
+    with pytest.raises(UnsupportedSettingError, match=r"met 'era5': source xarray .*stilt met convert"):
+        _series(request)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stilt.config import HysplitConfig, MetConfig, TransportParams
-from stilt.errors import ConfigError
+from stilt.errors import ConfigError, UnsupportedSettingError
 from stilt.meteorology.catalog import open_series
 from stilt.meteorology.series import MetSeries
 from stilt.receptors import Receptor
@@ -143,6 +143,11 @@ def _series(request: TransportRequest) -> MetSeries:
     start = np.datetime64(request.receptor.time, "s")
     end = start + np.timedelta64(request.params.n_hours, "h")
     met = request.met if isinstance(request.met, MetConfig) else list(request.met)
+    if isinstance(met, MetConfig) and met.is_gridded:
+        raise UnsupportedSettingError(
+            f"met '{request.met_name}': source xarray is read by engine native only; make ARL files with "
+            "`stilt met convert` for engine hysplit."
+        )
     return open_series(
         met, name=request.met_name, start=start, end=end, who=f"receptor {request.receptor.id}"
     )
