@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from stilt.execution.handle import JobHandle
     from stilt.execution.preflight import Report
     from stilt.execution.progress import Reporter
+    from stilt.execution.tasks import TaskList
     from stilt.footprint import Jacobian
 
 CONFIG_FILE = "config.yaml"
@@ -282,7 +283,7 @@ class Model:
         skip_existing : bool, optional
             Leave complete simulations alone; default: as configured. False makes everything again.
         wait : bool
-            Wait for the end. Local runs always do.
+            Wait for the end. Local runs always do; a detached job goes on if not.
         refresh : bool
             Remove outputs that were made with other settings, and make them again.
         progress : bool or Reporter, optional
@@ -298,8 +299,9 @@ class Model:
         StiltError
             What makes the whole run impossible: settings, missing meteorology, stale outputs.
         """
+        from stilt.execution.detached import find_jobs
         from stilt.execution.entrypoints import submit_registered
-        from stilt.execution.handle import JobHandle
+        from stilt.execution.handle import JobHandle, JoinedJobs
         from stilt.execution.preflight import must_start
         from stilt.execution.progress import reporter_for
         from stilt.execution.registry import get_backend
@@ -336,11 +338,74 @@ class Model:
             progress if not (progress is None or isinstance(progress, bool)) else reporter_for(progress)
         )
         self._enqueue(wanted)
-        if not pending:
-            return JobHandle(job_id="nothing-to-do", skipped=len(wanted))
-        handle = submit_registered(self, pending, execution, skip_existing=skip, reporter=reporter)
-        handle.skipped = len(wanted) - len(pending)
+        # what a detached job already has is not handed out twice
+        jobs: list[JobHandle] = []
+        n_held = 0
+        for job in find_jobs(self.store, reporter):
+            held = job.holds(pending, config)
+            if held:
+                reporter.say(f"{len(held)} of them are in {job.record.backend} job {job.job_id} already")
+                pending = [sim_id for sim_id in pending if sim_id not in held]
+                n_held += len(job.sim_ids)
+                jobs.append(job)
+        skipped = max(0, len(wanted) - len(pending) - n_held)
+        if pending:
+            jobs.append(submit_registered(self, pending, execution, skip_existing=skip, reporter=reporter))
+        if not jobs:
+            return JobHandle(job_id="nothing-to-do", skipped=skipped)
+        handle = jobs[0] if len(jobs) == 1 else JoinedJobs(jobs)
+        handle.skipped = skipped
+        if wait:
+            handle.wait()
         return handle
+
+    def preview(self, executor: Any = None, skip_existing: bool | None = None) -> str:
+        """
+        Say what `run` would do: how many simulations, and the job script or manifest. Nothing is changed.
+
+        Parameters
+        ----------
+        executor, skip_existing : optional
+            As in `run`.
+
+        Returns
+        -------
+        str
+            Text to read.
+        """
+        from stilt.execution.registry import get_backend
+        from stilt.execution.worker import WorkContext
+
+        tasks, skip = self._would_run(skip_existing)
+        if not len(tasks):
+            return "nothing to do: every simulation is complete"
+        context = WorkContext(self.store, self.config, skip, self.compute_root)
+        return get_backend(self._execution(executor), context).preview(tasks)
+
+    def _would_run(self, skip_existing: bool | None = None) -> tuple[TaskList, bool]:
+        """Return the tasks a run would have now, without registering anything."""
+        from stilt.execution.tasks import TaskList, in_running_order
+        from stilt.storage import MemoryStore
+        from stilt.storage.layout import MANIFEST
+
+        stale = check_settings(self.store, self.config)
+        if stale:
+            raise StaleOutputsError(stale.message)
+        # the manifest as it would be, kept in memory
+        shadow = MemoryStore()
+        if self.store.exists(MANIFEST):
+            shadow.write(MANIFEST, self.store.read(MANIFEST))
+        manifest = Manifest(shadow)
+        footprints = expected_footprints(self.config)
+        if self.receptors:
+            manifest.register_receptors(self.receptors, self.config.mets, scene=None, footprints=footprints)
+        wanted = self._bring_up_to_date(manifest)
+        skip = self.config.skip_existing if skip_existing is None else skip_existing
+        if skip:
+            complete = self._survey(wanted, manifest).complete
+            wanted = [sim_id for sim_id in wanted if sim_id not in complete]
+        is_error = self.config.transport_params().is_error
+        return TaskList(manifest.load(), in_running_order(wanted), error_trajectory=is_error), skip
 
     def _execution(self, executor: Any) -> Any:
         if executor is None:
@@ -359,9 +424,10 @@ class Model:
             return self.config.replace(execution=dict(executor)).execution
         return executor
 
-    def _bring_up_to_date(self) -> list[str]:
+    def _bring_up_to_date(self, manifest: Manifest | None = None) -> list[str]:
         """Give rows that differ the configured footprints; return the simulations that can run."""
-        table = self.manifest.load()
+        manifest = manifest or self.manifest
+        table = manifest.load()
         footprints = expected_footprints(self.config)
         runnable = table.select(mets=list(self.config.mets))
         known = set(runnable)
@@ -369,7 +435,7 @@ class Model:
         if behind:
             from dataclasses import replace
 
-            self.manifest.register(replace(row, footprints=footprints) for row in table.rows(behind))
+            manifest.register(replace(row, footprints=footprints) for row in table.rows(behind))
         return runnable
 
     # --- looking ----------------------------------------------------------------------------------
@@ -447,12 +513,24 @@ class Model:
         return {scene: survey.counts(ids, **queued) for scene, ids in simulations.table().by_scene().items()}
 
     def _in_queue(self) -> dict[str, list[str]]:
-        """Ids of what the queue says is running or failed."""
+        """Ids of what the queue and detached jobs say is running or failed."""
         watched = [] if self.queue is None else self.queue.watched()
-        return {
+        found = {
             status: [row.sim_id for row in watched if row.status == status]
             for status in ("running", "failed")
         }
+        found["running"] += self._in_jobs()
+        return found
+
+    def _in_jobs(self) -> set[str]:
+        """Return the simulations in the hands of workers of detached jobs."""
+        from stilt.execution.jobs import read_records
+
+        if not read_records(self.store, active=True):
+            return set()
+        from stilt.execution.detached import job_statuses, running_ids
+
+        return running_ids(self.store, job_statuses(self.store))
 
     def check(self) -> Report:
         """Look for everything that would stop a run; nothing is changed."""
@@ -465,11 +543,11 @@ class Model:
                 receptors.setdefault(table.receptor(sim_id))
         return examine(self.config, list(receptors), self.store)
 
-    def _survey(self, sim_ids: Iterable[str]) -> Survey:
+    def _survey(self, sim_ids: Iterable[str], manifest: Manifest | None = None) -> Survey:
         from stilt.completion import expected_artifacts, survey
 
         is_error = self.config.transport_params().is_error
-        groups = self.manifest.load().by_footprints(sim_ids)
+        groups = (manifest or self.manifest).load().by_footprints(sim_ids)
         return survey(
             self.store,
             {expected_artifacts(names, error_trajectory=is_error): ids for names, ids in groups.items()},

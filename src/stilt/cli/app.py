@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stilt.cli.entry import EXIT_FAILED, set_debug
+from stilt.cli.entry import EXIT_FAILED, EXIT_INTERRUPTED, set_debug
 from stilt.cli.met import met_app
 
 if TYPE_CHECKING:
@@ -145,6 +145,12 @@ def run(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait for the end (local runs always do).")
     ] = True,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what would run and how, such as the job script.", show_default=False
+        ),
+    ] = False,
     compute_root: ComputeRoot = None,
     output_dir: OutputDir = None,
     debug: Debug = False,
@@ -156,6 +162,9 @@ def run(
         executor = {"backend": backend or model.config.execution.backend}
         if n_workers is not None:
             executor["n_workers"] = n_workers
+    if dry_run:
+        print(model.preview(executor, skip_existing=False if no_skip else None))
+        return 0
     handle = model.run(
         executor, skip_existing=False if no_skip else None, wait=wait, refresh=refresh, progress=True
     )
@@ -247,6 +256,7 @@ def push_worker(
     """Run a given list of simulations under the published settings."""
     from stilt.execution.entrypoints import push_chunk
     from stilt.execution.progress import reporter_for
+    from stilt.execution.stopping import TIME_LIMIT_SIGNAL
 
     store = _store(project, output_dir)
     handle = push_chunk(
@@ -258,7 +268,13 @@ def push_worker(
         reporter=reporter_for(True),
         queue=_queue(store),
     )
-    return _end_of_work(handle)
+    code = _end_of_work(handle)
+    if handle.stop_signal == TIME_LIMIT_SIGNAL:
+        from stilt.execution.backends.slurm.task import return_to_queue
+
+        sys.stdout.flush()  # Slurm may end this process as soon as it agrees
+        return_to_queue(lambda text: print(text, file=sys.stderr, flush=True))
+    return code
 
 
 MaxRows = Annotated[
@@ -346,6 +362,23 @@ def rebuild(
     from stilt.execution.rebuilding import rebuild_queue
 
     show.rebuilt(rebuild_queue(model.store, model.queue, prune=prune))
+
+
+@app.command()
+def cancel(
+    project: Project = ".",
+    output_dir: OutputDir = None,
+    debug: Debug = False,
+) -> None:
+    """Cancel the detached jobs of a project; what is finished is kept."""
+    from stilt.execution.detached import find_jobs
+
+    jobs = find_jobs(_store(project, output_dir))
+    for job in jobs:
+        job.cancel()
+        print(f"cancelled {job.record.backend} job {job.job_id} ({job.record.simulations} simulations)")
+    if not jobs:
+        print("no detached job is waiting or running")
 
 
 @app.command()
@@ -447,6 +480,9 @@ def _end_of_run(model: Model, project: str, output_dir: str | None, handle: JobH
 
     print_details(handle)
     where = project if output_dir is None else f"{project} --output-dir {output_dir}"
+    if handle.detached and not handle.is_over:
+        show.submitted(model, handle, where)
+        return EXIT_INTERRUPTED if handle.interrupted else 0
     counted = show.run_summary(model, handle, where)
     return handle.exit_code or int(counted.completed < counted.total)
 

@@ -20,6 +20,7 @@ from stilt.storage import Store
 from stilt.storage.failures import FailureRecord, read_failure
 
 if TYPE_CHECKING:
+    from stilt.execution.detached import JobStatus
     from stilt.execution.handle import JobHandle
     from stilt.execution.met_report import MetReport
     from stilt.execution.preflight import Report
@@ -68,6 +69,7 @@ class Summary:
     queue: QueueCounts | None = None
     workers: Sequence[Watched] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    jobs: Sequence[JobStatus] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The summary in words JSON knows."""
@@ -77,6 +79,7 @@ class Summary:
         out["footprints"] = list(self.footprints)
         out["differing"] = list(self.differing)
         out["stale"] = self.stale
+        out["jobs"] = [job.to_dict() for job in self.jobs]
         if self.cache is not None:
             out["cache"] = {"path": self.cache[0], "bytes": self.cache[1]}
         if self.queue is not None:
@@ -136,7 +139,8 @@ def summarise(
     watched = [] if model.queue is None else model.queue.watched()
     running = [row for row in watched if row.status == "running"]
     fallen = {row.sim_id: row for row in watched if row.status == "failed"}
-    queued = {"running": [row.sim_id for row in running], "failed": list(fallen)}
+    jobs, in_jobs = _jobs(model)
+    queued = {"running": [*(row.sim_id for row in running), *in_jobs], "failed": list(fallen)}
     scenes = None
     if by_scene:
         scenes = {
@@ -161,6 +165,7 @@ def summarise(
         stale=stale.message if stale else "",
         queue=None if model.queue is None else model.queue.counts(scene_id, settings=_settings(model)),
         workers=[row for row in running if scene_id is None or row.sim_id in wanted],
+        jobs=jobs,
     )
 
 
@@ -195,6 +200,8 @@ def status(summary: Summary, *, failures: bool = False) -> None:
         rows = [(scene or "(no scene)", *_numbers(each)) for scene, each in summary.scenes.items()]
         print()
         table(("scene", *_STATES), rows)
+    for job in summary.jobs:
+        print(f"\n{job.record.backend} job {job.record.name}, since {job.record.submitted}: {job.said}")
     if summary.differing:
         listed = ", ".join(summary.differing[:3])
         print(
@@ -301,6 +308,13 @@ def run_summary(model: Model, handle: JobHandle, where: str) -> StatusCounts:
     if handle.interrupted or handle.stopped_because:
         print(f"to continue: stilt run {where}")
     return counted
+
+
+def submitted(model: Model, handle: JobHandle, where: str) -> None:
+    """Say what goes on without this process, and how to ask about it."""
+    print()
+    counts(model.status())
+    print(f"job {handle.job_id} goes on: stilt status {where}; stilt cancel {where}")
 
 
 def without_met(model: Model) -> list[str]:
@@ -454,6 +468,18 @@ def _met_report(found: MetReport) -> None:
 def _numbers(each: StatusCounts) -> tuple[int, ...]:
     values = each.to_dict()
     return tuple(values[name] for name in _STATES)
+
+
+def _jobs(model: Model) -> tuple[Sequence[JobStatus], set[str]]:
+    """Return detached jobs that are not over, and the simulations in the hands of their workers."""
+    from stilt.execution.jobs import read_records
+
+    if not read_records(model.store, active=True):
+        return (), set()
+    from stilt.execution.detached import job_statuses, running_ids
+
+    found = job_statuses(model.store)
+    return found, running_ids(model.store, found)
 
 
 def _cache(model: Model) -> tuple[str, int]:

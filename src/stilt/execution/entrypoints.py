@@ -11,8 +11,10 @@ from stilt.errors import ProjectError, StaleOutputsError
 from stilt.execution.handle import JobHandle
 from stilt.execution.progress import Reporter
 from stilt.execution.registry import get_backend
-from stilt.execution.tasks import Task, TaskList, in_running_order, read_chunk
-from stilt.execution.worker import WorkContext
+from stilt.execution.resume import read_done, write_done
+from stilt.execution.stopping import TIME_LIMIT_SIGNAL
+from stilt.execution.tasks import Chunk, Task, TaskList, in_running_order, read_chunk
+from stilt.execution.worker import WorkContext, out_of_time
 from stilt.manifest import Manifest
 from stilt.outputs import load_published_config, publish_config, record_settings
 
@@ -186,7 +188,7 @@ def push_chunk(
         config = published_config(store, work.settings)
         _must_start(config, store, compute_root)
         context = WorkContext(store, config, skip_existing, compute_root, queue)
-        return _push(work.tasks, context, n_cores, reporter)
+        return _push_again(store, chunk, work, context, n_cores, reporter)
     config = published_config(store)
     _must_start(config, store, compute_root)
     context = WorkContext(store, config, skip_existing, compute_root, queue)
@@ -202,6 +204,33 @@ def push_chunk(
         wanted = [sim_id for sim_id in wanted if sim_id not in complete]
     tasks = TaskList(table, in_running_order(wanted), error_trajectory=is_error)
     return _push(tasks, context, n_cores, reporter)
+
+
+def _push_again(
+    store: Store,
+    chunk: str,
+    work: Chunk,
+    context: WorkContext,
+    n_cores: int,
+    reporter: Reporter | None,
+) -> JobHandle:
+    """
+    Run a chunk, going on where an earlier attempt at it was interrupted.
+
+    An attempt that is asked to stop notes what need not be done again: what failed, what is complete
+    (it might be made again otherwise, when nothing is skipped), and what did not even finish in an
+    attempt that finished nothing: it would keep the rest from ever being reached.
+    """
+    before = read_done(store, chunk)
+    tasks = [task for task in work.tasks if task.sim_id not in before]
+    handle = _push(tasks, context, n_cores, reporter)
+    if handle.interrupted:
+        if handle.stop_signal == TIME_LIMIT_SIGNAL and not handle.results:
+            handle.results += [out_of_time(sim_id, store, context) for sim_id in handle.dropped]
+        write_done(store, chunk, [*before.values(), *handle.results])
+    elif before:
+        handle.results[:0] = before.values()
+    return handle
 
 
 def published_config(store: Store, settings: str | None = None) -> ModelConfig:

@@ -89,6 +89,11 @@ class JobHandle:
         """Stop the job; a local one is over already."""
 
     @property
+    def is_over(self) -> bool:
+        """Whether it has ended, as far as this process knows; a local one has."""
+        return True
+
+    @property
     def failed(self) -> list[SimulationResult]:
         """The simulations that failed."""
         return [result for result in self.results if result.status == "failed"]
@@ -129,6 +134,11 @@ class JoinedJobs(JobHandle):
             if self.interrupted:
                 break
         return self.results
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of them have ended."""
+        return all(job.is_over for job in self.jobs)
 
     def cancel(self) -> None:
         """Stop all of them."""

@@ -19,6 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+TIME_LIMIT_SIGNAL = "SIGUSR1"
+"""Name of the signal by which a scheduler says that the time limit is near."""
+
 _LOOK_EVERY = 0.2
 """Seconds between two looks at the flag file."""
 
@@ -113,7 +116,7 @@ def heeding_signals(flag: StopFlag, said: Callable[[str], None] | None = None) -
     def handle(number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         if flag.is_raised():
-            if name == "SIGUSR1":
+            if name == TIME_LIMIT_SIGNAL:
                 return
             raise KeyboardInterrupt
         flag.signal = name
@@ -122,7 +125,7 @@ def heeding_signals(flag: StopFlag, said: Callable[[str], None] | None = None) -
             said(f"{name}: stopping; what is finished is kept (once more to force).")
 
     previous = {}
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+    for name in ("SIGINT", "SIGTERM", TIME_LIMIT_SIGNAL):
         number = getattr(signal, name, None)
         if number is None:
             continue

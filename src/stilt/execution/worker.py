@@ -458,6 +458,30 @@ def died(task: Task, store: Store, engine: str) -> SimulationResult:
     return SimulationResult(task.sim_id, "failed", FailureReason.WORKER_DIED, message)
 
 
+def out_of_time(sim_id: str, store: Store, context: WorkContext) -> SimulationResult:
+    """
+    Record that a simulation did not finish within the time limit of a job, though nothing else ran.
+
+    Parameters
+    ----------
+    sim_id : str
+        The simulation.
+    store : Store
+        The output root.
+    context : WorkContext
+        Settings.
+    """
+    message = (
+        f"{sim_id} did not finish within the time limit of its job; allow more time "
+        "(execution: time), or fewer particles or hours."
+    )
+    with contextlib.suppress(StoreError):
+        record_failure(
+            store, sim_id, reason=FailureReason.TIMEOUT, message=message, engine=context.config.engine
+        )
+    return SimulationResult(sim_id, "failed", FailureReason.TIMEOUT, message)
+
+
 def is_fatal(result: SimulationResult) -> bool:
     """Whether no later simulation of the run can do better: no space, no access, or settings changed."""
     return result.status == "refused" or result.reason in (

@@ -20,12 +20,19 @@ from stilt.outputs import publish_config, record_settings
 BACKENDS = [
     pytest.param({"backend": "local"}, id="local"),
     pytest.param({"backend": "local", "n_workers": 2}, id="local-2"),
+    pytest.param(
+        {"backend": "slurm", "n_workers": 2}, id="slurm", marks=[pytest.mark.slow, pytest.mark.slurm]
+    ),
 ]
+NEEDS = {"slurm": "slurm"}
+"""Fixtures that bring the clusters up."""
 
 
 @pytest.fixture(params=BACKENDS)
 def execution(request: pytest.FixtureRequest) -> Mapping[str, Any]:
     """The ``execution`` section of one backend."""
+    if request.param["backend"] in NEEDS:
+        request.getfixturevalue(NEEDS[request.param["backend"]])
     return dict(request.param)
 
 

@@ -1,0 +1,205 @@
+"""The slurm backend on a real Slurm: what goes wrong at sites, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import stilt
+from stilt.errors import ConfigError
+from stilt.execution.detached import find_jobs
+
+pytestmark = [pytest.mark.slow, pytest.mark.slurm]
+
+SLOW = ("numpar: 10", "numpar: 1500"), ("n_hours: -1", "n_hours: -2")
+"""Simulations that take about a second."""
+
+
+class Heard:
+    """A reporter that remembers what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def start(self, total):
+        return
+
+    def advance(self, result):
+        return
+
+    def say(self, text):
+        self.said.append(text)
+
+    def finish(self):
+        return
+
+
+def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def tables(project: Path) -> list[Path]:
+    return list(project.glob("simulations/by-id/*/*_traj.parquet"))
+
+
+def logs(project: Path) -> str:
+    return "".join(path.read_text() for path in sorted(project.glob(".stilt/chunks/*/logs/*.out")))
+
+
+@pytest.fixture
+def slurm_run(slurm, make_project):
+    """Submit a project and come back at once: model, job, what was said."""
+
+    def submit(n_receptors, *changes, **execution):
+        model = stilt.Model(make_project(n_receptors, *changes))
+        heard = Heard()
+        job = model.run({"backend": "slurm", **execution}, wait=False, progress=heard)
+        return model, job, heard
+
+    return submit
+
+
+def test_arrays_are_split_at_the_sites_limit(slurm_run):
+    """100 tasks where an array may have 51: two arrays, every chunk once, none of it claimed done."""
+    model, job, heard = slurm_run(100, n_workers=100, array_parallelism=40, command=["/bin/echo", "worker"])
+    assert "slurm job" in heard.said[-1]
+    assert "100 chunks" in heard.said[-1]
+    job.wait()
+    assert len(job.record.job_ids) == 2
+    ran = sorted(int(number) for number in re.findall(r"/(\d+)\.jsonl", logs(model.project)))
+    assert ran == list(range(100))
+    # these workers did nothing, and nobody pretends they did
+    assert [result.reason for result in job.results] == ["WORKER_DIED"] * 100
+    assert "did not finish it; it said: worker push-worker" in job.results[7].message
+    assert (job.exit_code, model.status().pending) == (1, 100)
+    assert find_jobs(model.store) == []
+
+
+def test_preemption_requeues_and_goes_on(slurm, slurm_run, make_project, outputs_of):
+    """A job of higher priority takes both nodes; the tasks stop, wait, and finish, byte for byte."""
+    undisturbed = stilt.Model(make_project(8, *SLOW, name="undisturbed"))
+    undisturbed.run(progress=False)
+    model, job, _ = slurm_run(8, *SLOW, n_workers=2, exclusive=True)
+    until(lambda: tables(model.project))
+    slurm.ask("sbatch", "-p", "high", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 1")
+    job.wait()
+    assert job.exit_code == 0
+    assert "SIGTERM: stopping" in logs(model.project)
+    assert "PREEMPTION" in logs(model.project)
+    tables_now, arrays = outputs_of(model.project)
+    tables_then, arrays_then = outputs_of(undisturbed.project)
+    assert tables_now == tables_then
+    assert all((arrays[name] == arrays_then[name]).all() for name in arrays_then)
+
+
+def test_usr1_returns_a_task_to_the_queue(slurm, slurm_run):
+    """What the time limit sends: the task stops, goes back, and later does not repeat what it did."""
+    model, job, _ = slurm_run(6, *SLOW, n_workers=1)
+    until(lambda: tables(model.project))
+    slurm.ask("scancel", "--batch", "--signal=USR1", *job.record.job_ids)
+    until(lambda: "goes back to the queue" in logs(model.project))
+    done = model.store.read(next(key for key in model.store.list(".stilt/chunks") if key.endswith(".done")))
+    before = {json.loads(line)["sim_id"] for line in done.splitlines()}
+    assert 1 <= len(before) < 6
+    made = {path: path.stat().st_mtime_ns for path in tables(model.project)}
+    job.wait()
+    assert job.exit_code == 0
+    assert len(job.results) == 6
+    assert all(path.stat().st_mtime_ns == then for path, then in made.items())
+
+
+def test_a_node_that_dies_costs_nothing(slurm, slurm_run):
+    """Everything on the node is killed; Slurm starts the task again on the other one."""
+    model, job, _ = slurm_run(6, *SLOW, n_workers=1, nodelist="n1")
+    until(lambda: tables(model.project))
+    slurm.kill_node("n1")
+    slurm.ask("scontrol", "update", "nodename=n1", "state=down", "reason=died")
+    slurm.ask("scontrol", "update", f"jobid={job.record.job_ids[0]}", "reqnodelist=")
+    job.wait()
+    assert job.exit_code == 0
+    assert model.status().completed == 6
+
+
+def test_status_and_cancel_of_a_detached_job(slurm, slurm_run, type_stilt_here):
+    """Status names the job; cancel ends it; who waits is told; a new run does the rest."""
+    model, job, _ = slurm_run(4, *SLOW, n_workers=2, begin="now+600")
+    until(lambda: job.control.look().note)
+    code, out = type_stilt_here("status", model.project)
+    assert f"slurm job {job.job_id}" in out
+    assert "2 of 2 chunks waiting, BeginTime" in out
+    assert json.loads(type_stilt_here("status", model.project, "--json")[1])["jobs"][0]["job_ids"] == list(
+        job.record.job_ids
+    )
+    # a second run does not hand the same work out again
+    heard = Heard()
+    again = model.run({"backend": "slurm"}, wait=False, progress=heard)
+    assert "4 of them are in slurm job" in heard.said[0]
+    assert again.job_id == job.job_id
+    code, out = type_stilt_here("cancel", model.project)
+    assert (code, f"cancelled slurm job {job.job_id}" in out) == (0, True)
+    job.wait()
+    assert (job.interrupted, job.exit_code, job.results) == (True, 3, [])
+    assert "no detached job" in type_stilt_here("cancel", model.project)[1]
+    assert model.run(1, progress=False).exit_code == 0
+
+
+def test_a_controller_that_is_down_is_waited_for(slurm, slurm_run):
+    """Nothing is lost while slurmctld is away: the tasks go on, and so does the waiting."""
+    model, job, heard = slurm_run(4, *SLOW, n_workers=1)
+    until(lambda: tables(model.project))
+    slurm.stop_controller()
+    assert "Slurm does not answer (squeue: " in job.control.look().trouble
+    job.wait()
+    assert job.exit_code == 0
+    assert any("waiting on, the job is not lost" in text for text in heard.said)
+    slurm.start_controller()
+
+
+@pytest.fixture
+def type_stilt_here(capsys):
+    """Type a command in this process: exit code and what it printed."""
+    from stilt.cli import main
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return code, capsys.readouterr().out
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("execution", "words"),
+    [
+        ({"partition": "nope"}, "invalid partition specified: nope"),
+        ({"partition": "closed", "account": "poor"}, "Invalid account or account/partition"),
+        ({"frobnicate": "3"}, "unrecognized option"),
+        ({"mem": "900G"}, "Requested node configuration is not available"),
+    ],
+)
+def test_what_the_site_refuses_is_one_line_before_anything_is_written(slurm, make_project, execution, words):
+    """The site's own words, and what to do."""
+    model = stilt.Model(make_project(1))
+    with pytest.raises(ConfigError, match=words) as caught:
+        model.run({"backend": "slurm", **execution}, progress=False)
+    assert "\n" not in str(caught.value)
+    assert "nothing was submitted" in str(caught.value)
+    assert not (model.project / ".stilt").exists()
+
+
+def test_a_controller_that_is_down_refuses_a_submission(slurm, make_project, monkeypatch, tmp_path):
+    """So does a configuration that names no reachable controller."""
+    conf = Path(slurm.conf).read_text().replace("SlurmctldPort=", "MessageTimeout=2\nSlurmctldPort=1\n#")
+    (tmp_path / "slurm.conf").write_text(conf)
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    model = stilt.Model(make_project(1))
+    with pytest.raises(ConfigError, match="nothing was submitted"):
+        model.run({"backend": "slurm"}, progress=False)

@@ -1,0 +1,135 @@
+"""The job script and what Slurm's words mean, without a Slurm."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from stilt.config import ModelConfig, SlurmExecution
+from stilt.errors import ConfigError
+from stilt.execution.backends.slurm import client
+from stilt.execution.backends.slurm.backend import SlurmBackend
+from stilt.execution.backends.slurm.script import job_script
+from stilt.execution.progress import Silent
+from stilt.execution.results import SimulationResult
+from stilt.execution.resume import read_done, write_done
+from stilt.storage import MemoryStore
+
+
+def section(**keys):
+    return SlurmExecution(**keys)
+
+
+def test_the_script_is_plain_shell_with_every_option(make_context, tmp_path):
+    """Options as directives, setup lines as they are, the worker with the chunk of its task."""
+    context = make_context(skip_existing=False, compute_root=tmp_path / "a scratch")
+    keys = section(
+        n_workers=3, cpus_per_task=4, mem="8G", time="2:00:00", setup=["module load python"],
+        command=["stilt"], exclusive=True, **{"mail-type": "END", "comment": "two words"},
+    )  # fmt: skip
+    script = job_script(keys, context, "b-1", 3, tmp_path / "logs")
+    lines = script.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    for line in (
+        "#SBATCH --cpus-per-task=4",
+        "#SBATCH --mem=8G",
+        "#SBATCH --time=2:00:00",
+        "#SBATCH --exclusive",
+        "#SBATCH --mail-type=END",
+        '#SBATCH --comment="two words"',
+        "#SBATCH --requeue",
+        "#SBATCH --signal=B:USR1@60",
+        f"#SBATCH --output={tmp_path}/logs/%A_%a.out",
+        "module load python",
+    ):
+        assert line in lines
+    assert lines[-1] == (
+        f'exec stilt push-worker {context.store.root} --chunk ".stilt/chunks/b-1/$chunk.jsonl" --cpus 4 '
+        f"--no-skip-existing --compute-root '{tmp_path}/a scratch'"
+    )
+    # directives after the first command would be ignored by sbatch
+    assert max(n for n, line in enumerate(lines) if line.startswith("#SBATCH")) < lines.index("trap '' USR1")
+    bash = shutil.which("bash")
+    if bash:
+        assert subprocess.run([bash, "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_user_text_never_becomes_another_directive_or_command(make_context):
+    """Values with line ends are refused when the config is read."""
+    with pytest.raises(ConfigError, match="one line"):
+        section(job_name="a\n#SBATCH --uid=0")
+    with pytest.raises(ConfigError, match="one line"):
+        section(comment="a\nrm -rf /")
+    with pytest.raises(ConfigError, match="no option of sbatch"):
+        section(**{"x; rm": "1"})
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"array": "1-3"}, "n_workers and array_parallelism"),
+        ({"partitoin": "x"}, "did you mean 'partition'"),
+        ({"mem-per-cpus": "1"}, "did you mean 'mem_per_cpu'"),
+        ({"comment": ["a"]}, "one line of text"),
+    ],
+)
+def test_options_are_checked_offline(keys, words):
+    """Reserved, misspelt and impossible ones."""
+    with pytest.raises(ConfigError, match=words):
+        section(**keys)
+
+
+def test_options_a_site_adds_are_forwarded():
+    """What sbatch does not know by itself may be known at the site."""
+    assert section(**{"site-thing": 3, "exclusive": False, "contiguous": True}).options == {
+        "cpus-per-task": "1", "site-thing": "3", "contiguous": True,
+    }  # fmt: skip
+    config = ModelConfig(
+        mets={"h": {"source": "hrrr"}}, execution={"backend": "slurm", "site-thing": 3, "gres": "gpu:1"}
+    )
+    again = ModelConfig.from_yaml_text(config.to_yaml(), source="x")
+    assert again.execution.options == config.execution.options
+
+
+def test_without_slurm_it_is_said_in_one_line(make_context, monkeypatch):
+    """No sbatch on PATH."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(ConfigError, match="sbatch is not on PATH, so there is no Slurm here"):
+        SlurmBackend(section(), make_context(), Silent()).check()
+
+
+def test_arrays_and_states_in_slurms_words(make_context, monkeypatch):
+    """Long batches are split; accounting is asked first, the controller where there is none."""
+    answers = {
+        "scontrol": "Configuration data\nMaxArraySize            = 51\n",
+        "sacct": "7_0|COMPLETED|0:0\n7_[1-2]|CANCELLED by 0|0:0\n",
+    }
+    monkeypatch.setattr(client, "call", lambda *command, **_: answers[command[0]])
+    backend = SlurmBackend(section(array_parallelism=5), make_context(), Silent())
+    assert backend._arrays(100) == [(0, 51), (51, 49)]
+    assert backend._array(51) == "--array=0-50%5"
+    assert client.ends_of_tasks("7")[2] == ("CANCELLED by 0", "0:0")
+    answers |= {
+        "sacct": "",
+        "scontrol": "JobId=9 ArrayJobId=7 ArrayTaskId=3 JobState=TIMEOUT ExitCode=0:0\n"
+        "JobId=8 ArrayJobId=7 ArrayTaskId=4-5%2 JobState=CANCELLED ExitCode=0:0\n",
+    }
+    assert client.ends_of_tasks("7") == {
+        3: ("TIMEOUT", "0:0"), 4: ("CANCELLED", "0:0"), 5: ("CANCELLED", "0:0"),
+    }  # fmt: skip
+
+
+def test_notes_of_an_interrupted_chunk():
+    """What was noted is read back; a line cut short is simply done again."""
+    store = MemoryStore()
+    chunk = ".stilt/chunks/b/0.jsonl"
+    assert read_done(store, chunk) == {}
+    results = [SimulationResult("a", "complete"), SimulationResult("b", "failed", "TIMEOUT", "too slow")]
+    write_done(store, chunk, results)
+    assert list(read_done(store, chunk).values()) == results
+    store.write(".stilt/chunks/b/0.done", store.read(".stilt/chunks/b/0.done")[:-9])
+    assert list(read_done(store, chunk)) == ["a"]
+    write_done(store, "elsewhere.jsonl", results)
+    assert read_done(store, "elsewhere.jsonl") == {}
