@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _CLASSES = {
     "local": "stilt.execution.backends.local:LocalBackend",
+    "dask": "stilt.execution.backends.dask:DaskBackend",
     "slurm": "stilt.execution.backends.slurm.backend:SlurmBackend",
 }
 

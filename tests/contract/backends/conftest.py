@@ -128,3 +128,10 @@ def slurm(slurm_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     slurm_server.idle()
     yield slurm_server
     slurm_server.idle()
+
+
+@pytest.fixture
+def dask_installed() -> None:
+    """Dask, or a skip."""
+    if importlib.util.find_spec("distributed") is None:
+        live_or_skip("the extra dask is not installed")

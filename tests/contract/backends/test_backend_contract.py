@@ -23,8 +23,9 @@ BACKENDS = [
     pytest.param(
         {"backend": "slurm", "n_workers": 2}, id="slurm", marks=[pytest.mark.slow, pytest.mark.slurm]
     ),
+    pytest.param({"backend": "dask", "n_workers": 2}, id="dask", marks=[pytest.mark.slow, pytest.mark.dask]),
 ]
-NEEDS = {"slurm": "slurm"}
+NEEDS = {"slurm": "slurm", "dask": "dask_installed"}
 """Fixtures that bring the clusters up."""
 
 
