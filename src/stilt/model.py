@@ -36,6 +36,7 @@ from stilt.storage.layout import CONFIG
 
 if TYPE_CHECKING:
     from stilt.collections import FootprintCollections, Simulations, TrajectoryCollection
+    from stilt.execution.estimate import Estimate
     from stilt.execution.handle import JobHandle
     from stilt.execution.preflight import Report
     from stilt.execution.progress import Reporter
@@ -542,6 +543,14 @@ class Model:
             for sim_id in table.sim_ids:
                 receptors.setdefault(table.receptor(sim_id))
         return examine(self.config, list(receptors), self.store)
+
+    def estimate(self) -> Estimate | None:
+        """Run a few of the simulations that are left, say what all will cost; None without any."""
+        from stilt.execution.estimate import estimate
+        from stilt.execution.progress import reporter_for
+
+        tasks, _ = self._would_run()
+        return estimate(tasks, self.config, reporter_for(True)) if len(tasks) else None
 
     def _survey(self, sim_ids: Iterable[str], manifest: Manifest | None = None) -> Survey:
         from stilt.completion import expected_artifacts, survey

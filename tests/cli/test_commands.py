@@ -230,3 +230,22 @@ def test_without_arguments_the_help_is_shown(type_stilt):
     bare = type_stilt()
     assert bare.code == 0
     assert bare.out.startswith("Usage")
+
+
+@pytest.mark.slow
+def test_an_estimate_is_measured_and_changes_nothing(type_stilt, cli_project):
+    """Simulations, processor time, meteorology, memory and size, from a few runs elsewhere."""
+    done = type_stilt("check", cli_project, "--estimate")
+    assert done.code == 0
+    for words in ("simulations            3", "processor time of all", "meteorology to read", "1 worker"):
+        assert words in done.out
+    assert sorted(path.name for path in cli_project.iterdir()) == ["config.yaml", "met", "receptors.csv"]
+    found = json.loads(type_stilt("check", cli_project, "--estimate", "--json").out)["estimate"]
+    assert found["simulations"] == 3
+    assert 0.0 < found["cpu_seconds"] < 60.0
+    assert found["met_bytes"] == sum(path.stat().st_size for path in (cli_project / "met").iterdir())
+    assert 50e6 < found["memory_bytes"] < 5e9
+    assert type_stilt("run", cli_project).code == 0
+    made = sum(path.stat().st_size for path in cli_project.glob("simulations/by-id/*/*"))
+    assert abs(found["output_bytes"] - made) < 0.2 * made
+    assert "nothing to estimate" in type_stilt("check", cli_project, "--estimate").out

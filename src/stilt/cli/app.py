@@ -103,6 +103,10 @@ def init(
 @app.command()
 def check(
     project: Project = ".",
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Run a few simulations, say what all will cost.", show_default=False),
+    ] = False,
     as_json: AsJson = False,
     output_dir: OutputDir = None,
     debug: Debug = False,
@@ -110,11 +114,15 @@ def check(
     """Look for what would stop a run: settings, meteorology, receptors, outputs."""
     from stilt.cli import show
 
-    report = _model(project, output_dir).check()
+    model = _model(project, output_dir)
+    report = model.check()
+    cost = model.estimate() if estimate else None
     if as_json:
-        show.as_json(report.to_dict())
+        show.as_json(report.to_dict() | ({} if cost is None else {"estimate": cost.to_dict()}))
     else:
         show.report(report)
+        if estimate:
+            show.cost(cost)
     return 0 if report.ok else EXIT_FAILED
 
 

@@ -21,6 +21,7 @@ from stilt.storage.failures import FailureRecord, read_failure
 
 if TYPE_CHECKING:
     from stilt.execution.detached import JobStatus
+    from stilt.execution.estimate import Estimate
     from stilt.execution.handle import JobHandle
     from stilt.execution.met_report import MetReport
     from stilt.execution.preflight import Report
@@ -463,6 +464,33 @@ def _met_report(found: MetReport) -> None:
         print(
             f"  to read: at most {size(found.bytes)} in {found.analyses} analyses, for all receptors together"
         )
+
+
+def cost(found: Estimate | None) -> None:
+    """Print what a run will cost."""
+    if found is None:
+        print("nothing to estimate: every simulation is complete")
+        return
+    low, high = found.cpu_seconds_range
+    workers = f"{found.n_workers} worker{'s' if found.n_workers > 1 else ''}"
+    rows = [
+        ("simulations", f"{found.simulations}"),
+        (
+            "processor time of one",
+            f"{found.cpu_seconds:.2f} s ({found.sample} sampled: {low:.2f} to {high:.2f})",
+        ),
+        ("processor time of all", f"{found.cpu_hours:.2f} h"),
+        (f"time with {workers}", f"{found.hours:.2f} h, and {found.start_seconds:.0f} s for each to start"),
+        ("meteorology to read", f"{size(found.met_bytes)} in {found.met_files} files"),
+        ("memory of a worker", size(found.memory_bytes)),
+        ("outputs", size(found.output_bytes)),
+    ]
+    print()
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name.ljust(width)}  {value}")
+    if found.failed:
+        print(f"{found.failed} of the sampled simulations failed; stilt check says why some would")
 
 
 def _numbers(each: StatusCounts) -> tuple[int, ...]:

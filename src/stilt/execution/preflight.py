@@ -305,7 +305,7 @@ def _examine_met(
         return
     starts = np.array(sorted(by_time), dtype="datetime64[s]")
     ends = starts + np.timedelta64(config.n_hours, "h")
-    files, faults = _open_files(met, name, starts, ends)
+    files, faults = open_files(met, name, starts, ends)
     for fault in faults:
         report.problems.append(Problem("met_corrupt", fault))
     times = np.unique(np.concatenate([file.times for file in files])) if files else starts[:0]
@@ -400,7 +400,7 @@ def _by_time(receptors: Iterable[Receptor]) -> Mapping[np.datetime64, list[Recep
     return groups
 
 
-def _open_files(
+def open_files(
     met: MetConfig, name: str, starts: np.ndarray, ends: np.ndarray
 ) -> tuple[list[MetFile], list[str]]:
     """Open the files whose names lie near the span of all runs; headers only."""
