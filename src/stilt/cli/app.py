@@ -413,6 +413,28 @@ def status(
         show.status(summary, failures=failures)
 
 
+kubernetes = typer.Typer(help="Manifests for a Kubernetes cluster.", no_args_is_help=True)
+app.add_typer(kubernetes, name="kubernetes")
+
+
+@kubernetes.command("render")
+def kubernetes_render(
+    project: Project = ".",
+    output_dir: OutputDir = None,
+    debug: Debug = False,
+) -> None:
+    """Print the YAML: the job of a run, or in mode pull the workers on the queue and their scaling."""
+    from stilt.execution.backends.kubernetes.render import render, settings_of
+    from stilt.execution.worker import WorkContext
+
+    model = _model(project, output_dir)
+    section = settings_of(model.config)
+    if section.mode == "pull":
+        print(render(section, WorkContext(model.store, model.config), "", 0), end="")
+    else:
+        print(model.preview(), end="")
+
+
 # --- shared -------------------------------------------------------------------------------------------
 
 

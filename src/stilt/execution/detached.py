@@ -20,7 +20,7 @@ from stilt.errors import FailureReason, ProjectError, StiltError
 from stilt.execution.handle import JobHandle
 from stilt.execution.jobs import JobRecord, mark_ended, new_batch, now, read_records, write_record
 from stilt.execution.progress import Reporter, Silent
-from stilt.execution.protocol import JobControl, JobView
+from stilt.execution.protocol import JobControl, JobView, Watching
 from stilt.execution.registry import attach
 from stilt.execution.results import SimulationResult
 from stilt.execution.stopping import StopFlag, heeding_signals
@@ -255,6 +255,9 @@ class DetachedJob(JobHandle):
                     if view.is_over or (self.record.skip_existing and not left):
                         break
                     pause = max(LOOK_EVERY, (time.monotonic() - began) / LOOK_SHARE)
+                    if isinstance(self.control, Watching) and not view.trouble:
+                        self.control.pause(pause)
+                        pause = 0.0
                     if _sleep(pause, flag):
                         self.interrupted = True
                         break

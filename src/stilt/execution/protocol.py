@@ -86,6 +86,15 @@ class JobControl(Protocol):
         ...
 
 
+@runtime_checkable
+class Watching(Protocol):
+    """A control that is told of changes instead of having to ask."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait until the job changes, but not longer than this."""
+        ...
+
+
 class DetachedBackend(Backend, Protocol):
     """A backend whose jobs go on without the process that submitted them."""
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _CLASSES = {
     "local": "stilt.execution.backends.local:LocalBackend",
     "dask": "stilt.execution.backends.dask:DaskBackend",
+    "kubernetes": "stilt.execution.backends.kubernetes.backend:KubernetesBackend",
     "slurm": "stilt.execution.backends.slurm.backend:SlurmBackend",
 }
 

@@ -60,9 +60,21 @@ def _compiles() -> bool:
     return is_compiling()
 
 
+def compile_all() -> None:
+    """Compile every kernel of the native engine and of footprints, as building a container image does."""
+    from stilt.footprint import warm_up as warm_up_footprints
+
+    get_engine("native").warm_up(None)
+    warm_up_footprints()
+
+
 def _marker(config: ModelConfig) -> Path | None:
     """Return the file whose existence says that all kernels are there; None where nothing can be kept."""
     from stilt.kernels.compiler import kernel_cache_dir
 
     folder = kernel_cache_dir()
     return None if folder is None else folder / f"{config.engine}.warm"
+
+
+if __name__ == "__main__":
+    compile_all()

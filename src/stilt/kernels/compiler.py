@@ -44,8 +44,11 @@ def sources_hash() -> str:
         digest.update(source.name.encode())
         digest.update(source.read_bytes())
     digest.update(f"{numba.__version__} {np.__version__}".encode())
-    digest.update(llvmlite.binding.get_host_cpu_name().encode())
-    digest.update(llvmlite.binding.get_host_cpu_features().flatten().encode())
+    # numba compiles for these instead of the host where they are set, as in a container image
+    name = os.environ.get("NUMBA_CPU_NAME") or llvmlite.binding.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES") or llvmlite.binding.get_host_cpu_features().flatten()
+    digest.update(name.encode())
+    digest.update(features.encode())
     return digest.hexdigest()[:16]
 
 

@@ -135,3 +135,49 @@ def dask_installed() -> None:
     """Dask, or a skip."""
     if importlib.util.find_spec("distributed") is None:
         live_or_skip("the extra dask is not installed")
+
+
+@pytest.fixture
+def kubernetes_api_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Start servers that stand in for Kubernetes, and point this process at the last one."""
+    for package in ("kubernetes", "kubernetes_validate"):
+        if importlib.util.find_spec(package) is None:
+            live_or_skip(f"{package} is not installed")
+    module = sibling("kubernetes_api")
+    started = []
+
+    def start(**options: Any) -> Any:
+        folder = tmp_path / f"kubernetes-{len(started)}"
+        folder.mkdir()
+        api = module.KubernetesApi(folder, **options)
+        api.start()
+        api.kill_one = lambda name, indexes: module.kill_one(api, name, indexes)
+        started.append(api)
+        monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig))
+        return api
+
+    yield start
+    for api in started:
+        if not api.is_closed:
+            api.stop()
+
+
+@pytest.fixture
+def kubernetes_api(kubernetes_api_of: Callable[..., Any]) -> Any:
+    """A server that runs pods as processes."""
+    return kubernetes_api_of()
+
+
+@pytest.fixture
+def make_context(tmp_path: Path) -> Callable[[], Any]:
+    """Store and settings, of a project that is never run."""
+
+    def make() -> Any:
+        from stilt.config import ModelConfig
+        from stilt.execution.worker import WorkContext
+        from stilt.storage import open_store
+
+        config = ModelConfig(mets={"h": {"directory": str(tmp_path), "file_format": "%Y"}})
+        return WorkContext(open_store(tmp_path / "out"), config)
+
+    return make

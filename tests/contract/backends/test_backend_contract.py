@@ -24,8 +24,18 @@ BACKENDS = [
         {"backend": "slurm", "n_workers": 2}, id="slurm", marks=[pytest.mark.slow, pytest.mark.slurm]
     ),
     pytest.param({"backend": "dask", "n_workers": 2}, id="dask", marks=[pytest.mark.slow, pytest.mark.dask]),
+    pytest.param(
+        {
+            "backend": "kubernetes",
+            "n_workers": 2,
+            "image": "stilt:test",
+            "volumes": [{"claim": "all", "path": "/"}],
+        },
+        id="kubernetes",
+        marks=[pytest.mark.slow, pytest.mark.kubernetes],
+    ),
 ]
-NEEDS = {"slurm": "slurm", "dask": "dask_installed"}
+NEEDS = {"kubernetes": "kubernetes_api", "slurm": "slurm", "dask": "dask_installed"}
 """Fixtures that bring the clusters up."""
 
 
