@@ -254,6 +254,14 @@ def push_worker(
             show_default=False,
         ),
     ] = 1,
+    isolate: Annotated[
+        bool,
+        typer.Option(
+            "--isolate",
+            help="A process for the simulations also with one core: one that dies takes no other along.",
+            show_default=False,
+        ),
+    ] = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing/--no-skip-existing", help="Make only what is missing.")
     ] = True,
@@ -273,6 +281,7 @@ def push_worker(
         n_cores=cpus,
         skip_existing=skip_existing,
         compute_root=_compute_root(compute_root),
+        isolated=isolate,
         reporter=reporter_for(True),
         queue=_queue(store),
     )

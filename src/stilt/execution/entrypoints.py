@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from stilt.completion import complete_ids, expected_artifacts
 from stilt.errors import ProjectError, StaleOutputsError
 from stilt.execution.handle import JobHandle
-from stilt.execution.progress import Reporter
+from stilt.execution.progress import Reporter, Silent
 from stilt.execution.registry import get_backend
 from stilt.execution.resume import read_done, write_done
 from stilt.execution.stopping import TIME_LIMIT_SIGNAL
@@ -154,6 +154,7 @@ def push_chunk(
     n_cores: int = 1,
     skip_existing: bool = True,
     compute_root: Path | None = None,
+    isolated: bool = False,
     reporter: Reporter | None = None,
     queue: Queue | None = None,
 ) -> JobHandle:
@@ -170,6 +171,8 @@ def push_chunk(
         See `push_simulations`.
     compute_root : Path, optional
         Where scratch folders go.
+    isolated : bool
+        Use a worker process also for one core, so that a simulation that dies takes no other along.
     queue : Queue, optional
         Work queue from which the simulations are claimed, so that pull workers leave them alone.
 
@@ -188,7 +191,7 @@ def push_chunk(
         config = published_config(store, work.settings)
         _must_start(config, store, compute_root)
         context = WorkContext(store, config, skip_existing, compute_root, queue)
-        return _push_again(store, chunk, work, context, n_cores, reporter)
+        return _push_again(store, chunk, work, context, n_cores, reporter, isolated)
     config = published_config(store)
     _must_start(config, store, compute_root)
     context = WorkContext(store, config, skip_existing, compute_root, queue)
@@ -203,7 +206,7 @@ def push_chunk(
             )
         wanted = [sim_id for sim_id in wanted if sim_id not in complete]
     tasks = TaskList(table, in_running_order(wanted), error_trajectory=is_error)
-    return _push(tasks, context, n_cores, reporter)
+    return _push(tasks, context, n_cores, reporter, isolated)
 
 
 def _push_again(
@@ -213,6 +216,7 @@ def _push_again(
     context: WorkContext,
     n_cores: int,
     reporter: Reporter | None,
+    isolated: bool,
 ) -> JobHandle:
     """
     Run a chunk, going on where an earlier attempt at it was interrupted.
@@ -223,7 +227,7 @@ def _push_again(
     """
     before = read_done(store, chunk)
     tasks = [task for task in work.tasks if task.sim_id not in before]
-    handle = _push(tasks, context, n_cores, reporter)
+    handle = _push(tasks, context, n_cores, reporter, isolated)
     if handle.interrupted:
         if handle.stop_signal == TIME_LIMIT_SIGNAL and not handle.results:
             handle.results += [out_of_time(sim_id, store, context) for sim_id in handle.dropped]
@@ -304,11 +308,17 @@ def pull_simulations(
 
 
 def _push(
-    tasks: Collection[Task], context: WorkContext, n_cores: int, reporter: Reporter | None
+    tasks: Collection[Task],
+    context: WorkContext,
+    n_cores: int,
+    reporter: Reporter | None,
+    isolated: bool,
 ) -> JobHandle:
     from stilt.config import LocalExecution
+    from stilt.execution.backends.local import LocalBackend
 
-    return get_backend(LocalExecution(n_workers=n_cores), context, reporter).submit(tasks)
+    section = LocalExecution(n_workers=n_cores)
+    return LocalBackend(section, context, reporter or Silent(), isolated=isolated).submit(tasks)
 
 
 def _must_start(config: ModelConfig, store: Store, compute_root: Path | None) -> None:

@@ -67,6 +67,7 @@ def run_locally(
     context: WorkContext,
     *,
     n_workers: int = 1,
+    isolated: bool = False,
     reporter: Reporter | None = None,
 ) -> RunOutcome:
     """
@@ -82,6 +83,8 @@ def run_locally(
         Store and settings; its queue, if there is one, is asked for each task and told how it ended.
     n_workers : int
         Worker processes; 1 runs in this process.
+    isolated : bool
+        Use a worker process also for one, so that a simulation that dies takes no other along.
     reporter : Reporter, optional
         Hears how it goes.
 
@@ -109,10 +112,10 @@ def run_locally(
     )
     try:
         with heeding_signals(flag, reporter.say), claims:
-            warm_up(context.config, reporter, share=n_workers > 1)
+            warm_up(context.config, reporter, share=n_workers > 1 or isolated)
             work = functools.partial(_run, context)
             granted = claims.granted(tasks)
-            if n_workers == 1:
+            if n_workers == 1 and not isolated:
                 finished = run_inline(granted, work, flag)
             else:
                 finished = run_pool(granted, work, flag, n_workers=n_workers, died=_died_in(context))

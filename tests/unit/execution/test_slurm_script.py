@@ -47,7 +47,7 @@ def test_the_script_is_plain_shell_with_every_option(make_context, tmp_path):
         assert line in lines
     assert lines[-1] == (
         f'exec stilt push-worker {context.store.root} --chunk ".stilt/chunks/b-1/$chunk.jsonl" --cpus 4 '
-        f"--no-skip-existing --compute-root '{tmp_path}/a scratch'"
+        f"--isolate --no-skip-existing --compute-root '{tmp_path}/a scratch'"
     )
     # directives after the first command would be ignored by sbatch
     assert max(n for n, line in enumerate(lines) if line.startswith("#SBATCH")) < lines.index("trap '' USR1")

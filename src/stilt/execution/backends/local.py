@@ -27,12 +27,22 @@ class LocalBackend:
         Store and settings.
     reporter : Reporter
         Hears how it goes.
+    isolated : bool
+        Never in this process itself, so that a simulation that dies takes no other along.
     """
 
-    def __init__(self, section: LocalExecution, context: WorkContext, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        section: LocalExecution,
+        context: WorkContext,
+        reporter: Reporter,
+        *,
+        isolated: bool = False,
+    ) -> None:
         self.section = section
         self.context = context
         self.reporter = reporter
+        self.isolated = isolated
 
     def check(self) -> None:
         """Nothing can be missing: workers are this Python."""
@@ -48,7 +58,14 @@ class LocalBackend:
         n_workers, why = self._workers(len(tasks))
         if why:
             self.reporter.say(f"{n_workers} worker{'s' if n_workers > 1 else ''}: {why}")
-        outcome = run_locally(tasks, len(tasks), self.context, n_workers=n_workers, reporter=self.reporter)
+        outcome = run_locally(
+            tasks,
+            len(tasks),
+            self.context,
+            n_workers=n_workers,
+            isolated=self.isolated,
+            reporter=self.reporter,
+        )
         return JobHandle(
             job_id=f"local-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}",
             results=outcome.results,

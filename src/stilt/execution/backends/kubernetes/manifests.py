@@ -170,7 +170,7 @@ class OnExitCodes(Manifest):
     """Exit codes a rule is about."""
 
     container_name: str
-    operator: Literal["In", "NotIn"]
+    operator: Literal["In"]
     values: list[int]
 
 

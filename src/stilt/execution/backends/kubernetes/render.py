@@ -77,6 +77,7 @@ def indexed_job(section: KubernetesExecution, context: WorkContext, batch: str, 
         f"{CHUNKS}/{batch}/$({INDEX}).jsonl",
         "--cpus",
         str(cpus_of(section)),
+        "--isolate",
         "--compute-root",
         SCRATCH,
     ]

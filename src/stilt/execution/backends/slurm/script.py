@@ -20,7 +20,7 @@ trap '' USR1
 {setup}
 # the argument is the chunk of the array's first task: 0, unless the site's arrays are shorter than the batch
 chunk=$((${{1:-0}} + SLURM_ARRAY_TASK_ID))
-exec {worker} --chunk "{folder}/$chunk.jsonl" --cpus {cpus}{options}
+exec {worker} --chunk "{folder}/$chunk.jsonl" --cpus {cpus} --isolate{options}
 """
 
 
