@@ -147,5 +147,6 @@ class JoinedJobs(JobHandle):
 
     def _gather(self) -> None:
         self.results = [result for job in self.jobs for result in job.results]
+        self.elsewhere = [sim_id for job in self.jobs for sim_id in job.elsewhere]
         self.interrupted = any(job.interrupted for job in self.jobs)
         self.stopped_because = next((job.stopped_because for job in self.jobs if job.stopped_because), "")

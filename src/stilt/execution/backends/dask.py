@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from stilt.config import DaskExecution
 from stilt.errors import ConfigError, MissingExtraError, StaleOutputsError, TransportError
+from stilt.execution.claiming import PushClaims
 from stilt.execution.handle import JobHandle
 from stilt.execution.pool import ONE_THREAD
 from stilt.execution.progress import Reporter
@@ -106,20 +107,27 @@ class DaskBackend:
         """Run the tasks and wait for them."""
         handle = JobHandle(job_id=f"dask-{secrets.token_hex(4)}")
         flag = StopFlag()
+        claims = PushClaims(
+            self.context.queue,
+            self.context.fingerprint.hash,
+            at_once=self.section.n_workers,
+            should_stop=flag.is_raised,
+        )
         try:
-            with heeding_signals(flag, self.reporter.say):
+            with heeding_signals(flag, self.reporter.say), claims:
                 if self._kind == "local":
                     warm_up(self.context.config, self.reporter, share=True)
                 with self._client() as client:
                     self.reporter.start(len(tasks))
-                    _Run(self, client, flag, handle).run(iter(tasks))
+                    _Run(self, client, flag, handle, claims).run(iter(claims.granted(tasks)))
         except KeyboardInterrupt:
             handle.interrupted = True
         finally:
             self.reporter.finish()
             flag.close()
         handle.stop_signal = flag.signal
-        is_short = len(handle.results) < len(tasks)
+        handle.elsewhere = claims.elsewhere
+        is_short = len(handle.results) + len(claims.elsewhere) < len(tasks)
         handle.interrupted |= flag.is_raised() and is_short and not handle.stopped_because
         return handle
 
@@ -186,7 +194,15 @@ class DaskBackend:
 class _Run:
     """One list of tasks on one cluster."""
 
-    def __init__(self, backend: DaskBackend, client: Client, flag: StopFlag, handle: JobHandle) -> None:
+    def __init__(
+        self,
+        backend: DaskBackend,
+        client: Client,
+        flag: StopFlag,
+        handle: JobHandle,
+        claims: PushClaims,
+    ) -> None:
+        self.claims = claims
         self.backend = backend
         self.context = backend.context
         self.reporter = backend.reporter
@@ -271,6 +287,7 @@ class _Run:
             self._end(result)
 
     def _end(self, result: SimulationResult) -> None:
+        self.claims.settle(result)
         if result.status == "interrupted":
             self.handle.dropped.append(result.sim_id)
             return
