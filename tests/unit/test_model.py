@@ -263,6 +263,7 @@ def test_run_trajectories_needs_no_project(folder):
         {"directory": "met", "file_format": "%Y"},
         "a.arl",
         ["a", "b"],
+        folder,
     ):
         found = stilt.run_trajectories(receptor, met, numpar=7, n_hours=-1)
         assert (found.n_particles, found.is_error, "foot_no_hnf_dilution" in found.data) == (7, False, False)
@@ -272,7 +273,5 @@ def test_run_trajectories_needs_no_project(folder):
         stilt.run_trajectories(receptor, "a.arl", numpars=7)
     with pytest.raises(ConfigError, match="correct_near_field"):
         stilt.run_trajectories(receptor, "a.arl", hnf_plume=True)
-    with pytest.raises(ConfigError, match="folder"):
-        stilt.run_trajectories(receptor, folder)
     footprint = stilt.calc_footprint(found, stilt.Grid(**INLINE_GRID))
     assert not footprint.is_empty

@@ -15,7 +15,7 @@ from stilt.execution.registry import backend_names, get_backend
 from stilt.sections import Section
 
 
-class ThirdParty(Section):
+class OtherParty(Section):
     """A section of a package of its own."""
 
     backend: str = Field(default="moon", description="Name.")
@@ -26,7 +26,7 @@ class ThirdParty(Section):
 class MoonBackend:
     """Runs nothing, and says so."""
 
-    section = ThirdParty
+    section = OtherParty
 
     def __init__(self, section, context, reporter):
         self.filled = section

@@ -224,7 +224,7 @@ def test_a_full_disk_is_a_failure_that_cannot_even_be_recorded(make_context, tas
     context = make_context()
     task = task_for(context)
 
-    def full(self, key, data):
+    def full(self, key, data, **kwargs):
         raise StoreFullError("no space left.")
 
     monkeypatch.setattr(type(context.store), "write", full)
