@@ -2,12 +2,14 @@
 The program: where it is, which version it is, running it and ending it.
 
 It runs in a session of its own, so that a timeout or an interrupt ends it with everything it may
-have started: first asked (SIGTERM), then, after some seconds, made to (SIGKILL).
+have started: first asked (SIGTERM), then, after some seconds, made to (SIGKILL). A worker that is killed
+cannot do that, so on Linux the system ends the program with it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
 import re
@@ -34,6 +36,8 @@ _WHERE = (
 )
 _VERSION = re.compile(r"HYSPLIT version:\s*(?:hysplit\.)?(\S+)")
 _DATE = re.compile(r"Last Changed Date:\s*(\S+)")
+_END_WITH_PARENT = 1
+"""``PR_SET_PDEATHSIG`` of Linux."""
 _LOOK_EVERY = 0.1
 _GRACE = 5.0
 _VERSION_SECONDS = 20.0
@@ -246,6 +250,7 @@ def run_program(
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_end_with_worker(),
                 # without it a Fortran program keeps its words to itself until it ends
                 env={**os.environ, "GFORTRAN_UNBUFFERED_PRECONNECTED": "1"},
             )
@@ -275,6 +280,29 @@ def run_program(
             end_group(process)
             tail.read()
     return Ended(process.returncode, time.monotonic() - began, _children_cpu() - cpu)
+
+
+def _end_with_worker() -> Callable[[], None] | None:
+    """
+    Return what a child does before it becomes the program, so that it does not outlive a killed worker.
+
+    The system looks at the *thread* that started the program: `run_program` waits in that thread until the
+    program has ended, so it cannot end before.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+    except (OSError, AttributeError):  # a C library without it
+        return None
+    worker, number, gone = os.getpid(), int(signal.SIGKILL), os._exit
+
+    def before() -> None:
+        prctl(_END_WITH_PARENT, number, 0, 0, 0)
+        if os.getppid() != worker:  # killed in between
+            gone(1)
+
+    return before
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -143,6 +144,25 @@ def test_lines_are_heard_while_it_runs_and_a_stop_ends_it(tmp_path):
     with pytest.raises(Interrupted):
         run_program(exe, tmp_path, say=said.append, should_stop=lambda: "half a line" in said)
     assert said == ["one", "half a line"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does this on Linux only")
+def test_a_killed_worker_takes_the_program_with_it(tmp_path):
+    """SIGKILL leaves the worker no time to end anything."""
+    marker = str(os.getpid() + 8_000_000)
+    exe = script(tmp_path / "bin", f"echo started\nexec sleep {marker}\n")
+    code = (
+        "from pathlib import Path; from stilt.transport.hysplit.program import run_program; "
+        f"run_program(Path({str(exe)!r}), Path({str(tmp_path)!r}), say=lambda line: print(line, flush=True))"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert worker.stdout.readline() == b"started\n"
+    worker.kill()
+    worker.communicate()
+    limit = time.monotonic() + 5
+    while children_named(marker) and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert not children_named(marker)
 
 
 @unix
