@@ -85,9 +85,10 @@ class HysplitEngine:
         if params.timeout is not None:
             limit = began + params.timeout
             deadline = limit if deadline is None else min(deadline, limit)
-        release = plan_release(receptor, params)
+        check_releasable(receptor, params)
         chance = randomness(params, receptor, error=request.error)
         series = _series(request)
+        release = plan_release(receptor, params, series.grid)
         who = f"receptor {receptor.id}"
         texts = {
             "SETUP.CFG": setup_text(
@@ -116,9 +117,9 @@ class HysplitEngine:
             judge_ending(folder, ended.code, who)
             table = read_particles(folder / OUTPUT, params.varsiwant)
         last = 60.0 * abs(params.n_hours)
-        exits = judge_particles(
-            table, Expected(who, release.count, last, max(1.0, params.outdt), series.grid)
-        )
+        every = max(1.0, params.outdt)
+        lon, lat = release.positions.T
+        exits = judge_particles(table, Expected(who, release.count, last, every, series.grid, lon, lat))
         return TransportResult(
             particles=_with_heights(table, release) if receptor.kind != "point" else table,
             log="\n".join(
@@ -127,6 +128,7 @@ class HysplitEngine:
                     f"'{request.met_name}' every {series.interval} min in {len(met)} files, "
                     f"{release.count} particles for {params.n_hours} h, "
                     f"KRAND={chance.krand} SEED={chance.written}",
+                    *_points_moved(release),
                     "particles ended: "
                     + ", ".join(f"{name} {n / release.count:.1%}" for name, n in exits.items() if n),
                     f"hycs_std took {ended.seconds:.2f} s, {ended.cpu_seconds:.2f} s CPU",
@@ -151,6 +153,15 @@ def _series(request: TransportRequest) -> MetSeries:
     return open_series(
         met, name=request.met_name, start=start, end=end, who=f"receptor {request.receptor.id}"
     )
+
+
+def _points_moved(release: Release) -> list[str]:
+    if not release.moved:
+        return []
+    return [
+        f"points above one spot set apart by up to {release.moved:.1f} m, as hycs_std would take them for a "
+        "vertical line"
+    ]
 
 
 def _with_heights(table: pd.DataFrame, release: Release) -> pd.DataFrame:

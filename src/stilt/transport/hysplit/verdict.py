@@ -89,8 +89,11 @@ PHRASES: tuple[tuple[str, type[StiltError], str], ...] = (
 
 _OUT_OF_TIME = re.compile(r"start time (?:before start|after end) of meteorology data")
 _LAST_LINES = 4
+_FASTEST = 120.0
+"""No particle is faster [m/s]: a jet stream and its gusts."""
 _EDGE = 0.02
 """Printed positions are good to this much of a grid cell."""
+_SIDES = np.array([LEFT_WEST, LEFT_EAST, LEFT_SOUTH, LEFT_NORTH])
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ class Expected:
         Minutes between rows of a particle.
     grid : HorizontalGrid
         Of the meteorology; a particle may end early only at its edge.
+    lon, lat : ndarray of float64, shape (particles,)
+        Where each is released [degrees]; one may be gone before its first row only from near the edge.
     """
 
     who: str
@@ -117,6 +122,8 @@ class Expected:
     last_minute: float
     every: float
     grid: HorizontalGrid
+    lon: np.ndarray
+    lat: np.ndarray
 
 
 def judge_ending(folder: Path, code: int, who: str) -> None:
@@ -195,14 +202,11 @@ def judge_particles(table: pd.DataFrame, expected: Expected) -> dict[str, int]:
             f"{expected.who}: the times hycs_std printed do not run from 0 to {expected.last_minute:g} min."
         )
     last = _last_rows(particle, np.arange(minute.size), expected.particles)
-    missing = int((last < 0).sum())
-    if missing:
-        raise TruncatedRunError(
-            f"{expected.who}: hycs_std printed only {expected.particles - missing} of "
-            f"{expected.particles} particles."
-        )
     sides = np.zeros(expected.particles, dtype=np.int64)
-    early = minute[last] < expected.last_minute
+    unseen = last < 0
+    if unseen.any():
+        sides[unseen] = _sides_near(expected, unseen)
+    early = ~unseen & (minute[last] < expected.last_minute)
     if early.any():
         others = np.ones(minute.size, dtype=bool)
         others[last] = False
@@ -212,6 +216,39 @@ def judge_particles(table: pd.DataFrame, expected: Expected) -> dict[str, int]:
     names = ["end of run", *EXIT_NAMES.values()]
     counts = np.bincount(sides, minlength=len(names))
     return {name: int(count) for name, count in zip(names, counts, strict=True)}
+
+
+def _sides_near(expected: Expected, unseen: np.ndarray) -> np.ndarray:
+    """
+    Say across which side particles without a row left; one that was too far from it is a broken run.
+
+    Rows come every ``outdt`` minutes, and a particle that leaves before its first has none.
+    """
+    grid = expected.grid
+    x, y = grid.to_xy(expected.lon[unseen], expected.lat[unseen])
+    reach_x, reach_y = (60.0 * _FASTEST * expected.every / cell for cell in grid.spacing(x, y))
+    beyond = _beyond(grid, x, y, reach_x, reach_y)
+    lost = int((beyond.max(axis=0) < 0).sum())
+    if lost:
+        raise TruncatedRunError(
+            f"{expected.who}: hycs_std printed only {expected.particles - lost} of "
+            f"{expected.particles} particles."
+        )
+    return _SIDES[np.argmax(beyond, axis=0)]
+
+
+def _beyond(
+    grid: HorizontalGrid, x: np.ndarray, y: np.ndarray, margin_x: np.ndarray, margin_y: np.ndarray
+) -> np.ndarray:
+    """Return how far beyond each edge positions may be, in the order of ``_SIDES`` [cells], shape (4, n)."""
+    beyond = np.full((4, x.size), -np.inf)
+    if not grid.is_cyclic:
+        beyond[0] = 2.0 + margin_x - x
+        beyond[1] = x + margin_x - (grid.nx - 2)
+    if not grid.is_global:
+        beyond[2] = 2.0 + margin_y - y
+        beyond[3] = y + margin_y - (grid.ny - 2)
+    return beyond
 
 
 def _last_rows(particle: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
@@ -233,14 +270,7 @@ def _sides_left(table: pd.DataFrame, rows: np.ndarray, before: np.ndarray, expec
     margin_x, margin_y = (
         np.where(np.abs(step) > unprinted, 1.5 * np.abs(step), 0.0) + _EDGE for step in (x - x0, y - y0)
     )
-    # how far beyond each edge; the farthest is the side
-    beyond = np.full((4, rows.size), -np.inf)
-    if not grid.is_cyclic:
-        beyond[0] = 2.0 + margin_x - x
-        beyond[1] = x + margin_x - (grid.nx - 2)
-    if not grid.is_global:
-        beyond[2] = 2.0 + margin_y - y
-        beyond[3] = y + margin_y - (grid.ny - 2)
+    beyond = _beyond(grid, x, y, margin_x, margin_y)
     inside = beyond.max(axis=0) < 0
     if inside.any():
         row = rows[int(np.argmax(inside))]
@@ -249,7 +279,7 @@ def _sides_left(table: pd.DataFrame, rows: np.ndarray, before: np.ndarray, expec
             f"{int(table['indx'].to_numpy()[row])} after {abs(float(table['time'].to_numpy()[row])):g} of "
             f"{expected.last_minute:g} minutes."
         )
-    return np.array([LEFT_WEST, LEFT_EAST, LEFT_SOUTH, LEFT_NORTH])[np.argmax(beyond, axis=0)]
+    return _SIDES[np.argmax(beyond, axis=0)]
 
 
 def _text(path: Path) -> str:

@@ -15,6 +15,7 @@ from stilt.config import HysplitConfig
 from stilt.errors import FailureReason, Interrupted, StiltError
 from stilt.meteorology import synthetic
 from stilt.meteorology.catalog import open_series
+from stilt.meteorology.projection import HorizontalGrid
 from stilt.receptors import MultiPointReceptor, PointReceptor
 from stilt.transport.hysplit import engine as engine_module
 from stilt.transport.hysplit import staging
@@ -230,13 +231,23 @@ def test_an_unreadable_binary(run_hysplit, eight_hours, spot, tmp_path, hysplit_
 
 def test_leaving_the_domain_is_no_failure(run_hysplit, tmp_path):
     """Particles that reach an edge end there, and are counted there."""
-    from stilt.meteorology.projection import HorizontalGrid
-
     grid = HorizontalGrid.lambert(40.0, -100.0, 3.0, 40, 40, center_lat=40.0, center_lon=-100.0)
     world = synthetic.uniform(u=0.0, v=20.0, grid=grid, hours=6)
     path = world.write(tmp_path / "small.arl")
     result = run_hysplit(path, PointReceptor("2020-06-01 05:00", *world.center, 200.0), n_hours=-4)
     assert result.exits == {"end of run": 0, "west": 0, "east": 0, "south": 10, "north": 0}
+
+
+def test_leaving_before_the_first_row_is_no_failure(run_hysplit, tmp_path):
+    """Rows every hour: one of two points lies so near the edge that its particles are never printed."""
+    grid = HorizontalGrid.lambert(40.0, -100.0, 3.0, 60, 60, center_lat=40.0, center_lon=-100.0)
+    world = synthetic.uniform(u=0.0, v=10.0, grid=grid, hours=3)
+    path = world.write(tmp_path / "small.arl")
+    lon, lat = grid.to_lonlat([30.0, 30.0], [50.0, 5.0])
+    receptor = MultiPointReceptor("2020-06-01 02:00", lon, lat, [200.0, 200.0])
+    result = run_hysplit(path, receptor, n_hours=-1, numpar=8, outdt=60)
+    assert result.exits == {"end of run": 4, "west": 0, "east": 0, "south": 4, "north": 0}
+    assert set(result.particles["indx"]) == {1, 2, 3, 4}
 
 
 def test_reading_is_from_a_folder_of_its_own(run_hysplit, eight_hours, spot, tmp_path):
@@ -245,3 +256,20 @@ def test_reading_is_from_a_folder_of_its_own(run_hysplit, eight_hours, spot, tmp
     before = set(Path.cwd().iterdir())
     run_hysplit(path, spot)
     assert set(Path.cwd().iterdir()) == before
+
+
+@pytest.mark.parametrize("cell", [3.0, 250.0])
+def test_levels_above_one_spot_are_points_and_no_line(run_hysplit, tmp_path, cell):
+    """The program takes points within a ten thousandth of a cell for the ends of a vertical line."""
+    grid = HorizontalGrid.lambert(40.0, -100.0, cell, 60, 60, center_lat=40.0, center_lon=-100.0)
+    world = synthetic.uniform(grid=grid, hours=3)
+    path = world.write(tmp_path / "met.arl")
+    lon, lat = world.center
+    heights = [50.0, 500.0, 1500.0, 3000.0]
+    receptor = MultiPointReceptor("2020-06-01 02:00", [lon] * 4, [lat, lat, lat + 2e-6, lat], heights)
+    result = run_hysplit(path, receptor, n_hours=-1, numpar=8)
+    first = result.particles[result.particles["time"] == -1]
+    assert first["xhgt"].tolist() == np.repeat(heights, 2).tolist()
+    np.testing.assert_allclose(first["zagl"], first["xhgt"], atol=25.0)
+    np.testing.assert_allclose(first["lati"], first["lati"].iloc[0], atol=0.002 * cell / 111.0)
+    assert "points above one spot set apart by up to" in result.log

@@ -10,6 +10,7 @@ import pytest
 from stilt.config import PhysicsParams, TransportParams
 from stilt.errors import MetCoverageError, ReceptorError, UnsupportedSettingError
 from stilt.meteorology.catalog import open_series
+from stilt.meteorology.projection import HorizontalGrid
 from stilt.receptors import ColumnReceptor, MultiPointReceptor, PointReceptor
 from stilt.transport.hysplit.control import control_text
 from stilt.transport.hysplit.error_files import error_files
@@ -18,6 +19,7 @@ from stilt.transport.hysplit.release import block_size, plan_release
 from stilt.transport.hysplit.settings import check_settings, randomness
 from stilt.transport.hysplit.staging import TABLES, stage
 
+GRID = HorizontalGrid.lambert(40.0, -100.0, 3.0, 400, 400, center_lat=40.0, center_lon=-100.0)
 SPOT = PointReceptor("2020-06-01 04:07", -100.0, 40.0, 50.0)
 
 
@@ -25,7 +27,7 @@ def setup_of(params, receptor=SPOT, *, error=False):
     chance = randomness(params, receptor, error=error)
     text = setup_text(
         params,
-        plan_release(receptor, params),
+        plan_release(receptor, params, GRID),
         kmsl=params.kmsl_for(receptor.altitude_ref),
         krand=chance.krand,
         seed=chance.written,
@@ -80,7 +82,7 @@ def test_error_files_hold_one_number_a_line():
 
 def test_control_says_where_when_and_what():
     params = TransportParams(n_hours=-6, z_top=12000.0, w_option=4, emisshrs=0.02)
-    release = plan_release(SPOT, params)
+    release = plan_release(SPOT, params, GRID)
     lines = control_text(SPOT, release.lines, params, ["met_000.arl", "met_001.arl"]).splitlines()
     assert lines[:7] == ["20 06 01 04 07", "1", "40.000000 -100.000000 50.00", "-6", "4", "12000.0", "2"]
     assert lines[7:11] == ["./", "met_000.arl", "./", "met_001.arl"]
@@ -94,25 +96,38 @@ def test_control_says_where_when_and_what():
 def test_blocks_are_what_the_program_was_seen_to_release(numpar, points, block):
     assert block_size(numpar, points) == block
     receptor = MultiPointReceptor(SPOT.time, np.linspace(-100, -99, points), [40.0] * points, range(points))
-    release = plan_release(receptor, TransportParams(numpar=numpar))
+    release = plan_release(receptor, TransportParams(numpar=numpar), GRID)
     assert release.counts == (block,) * points
     assert release.heights.tolist() == [float(k) for k in range(points) for _ in range(block)]
 
 
 def test_maxpar_cuts_the_last_block():
     receptor = MultiPointReceptor(SPOT.time, [-100, -99, -98], [40.0] * 3, [10, 20, 30])
-    release = plan_release(receptor, TransportParams(numpar=10, maxpar=10))
+    release = plan_release(receptor, TransportParams(numpar=10, maxpar=10), GRID)
     assert release.counts == (4, 4, 2)
 
 
 def test_a_column_is_one_source_between_two_heights():
     column = ColumnReceptor(SPOT.time, -100.0, 40.0, 100.0, 1100.0)
-    release = plan_release(column, TransportParams(numpar=8))
+    release = plan_release(column, TransportParams(numpar=8), GRID)
     assert len(release.lines) == 2
     assert release.heights.tolist() == [162.5 + 125.0 * k for k in range(8)]
     # 10 asked for are 11 in the program's arithmetic, of which maxpar lets 10 go
-    ten = plan_release(column, TransportParams(numpar=10)).heights
+    ten = plan_release(column, TransportParams(numpar=10), GRID).heights
     np.testing.assert_allclose(ten, 100.0 + 1000.0 * (np.arange(10) + 0.5) / 11)
+
+
+def test_points_above_one_spot_are_set_apart_by_a_metre():
+    """The first stays; the next is another spot to the program; a point elsewhere starts anew."""
+    spots = [-100.0, -100.0, -100.000001, -99.0, -100.0]
+    receptor = MultiPointReceptor(SPOT.time, spots, [40.0] * 5, [5, 10, 20, 30, 40])
+    release = plan_release(receptor, TransportParams(numpar=5), GRID)
+    assert 1.0 < release.moved < 3.0
+    lat, lon, height = np.array([line.split() for line in release.lines], dtype=float).T
+    assert height.tolist() == [5, 10, 20, 30, 40]
+    np.testing.assert_allclose(lon, spots, atol=1e-6)
+    assert (lat[[0, 2, 3, 4]] == 40.0).all()
+    assert 2e-4 < abs(np.diff(GRID.to_xy(lon[:2], lat[:2])[1])[0]) < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -120,14 +135,13 @@ def test_a_column_is_one_source_between_two_heights():
     [
         (PointReceptor("2020-06-01 04:07:30", -100, 40, 5), {}, "whole minutes"),
         (PointReceptor("1935-06-01 04:07", -100, 40, 5), {}, "1941 to 2039"),
-        (MultiPointReceptor(SPOT.time, [-100] * 3, [40] * 3, [5, 10, 20]), {}, "above one spot"),
         (MultiPointReceptor(SPOT.time, [-100, -99], [40, 40], [5, 5]), {"numpar": 1}, "2 points"),
         (ColumnReceptor(SPOT.time, -100, 40, 0, 100), {"emisshrs": 1.0}, "emisshrs"),
     ],
 )
 def test_receptors_the_program_would_release_otherwise_are_refused(receptor, settings, message):
     with pytest.raises((ReceptorError, UnsupportedSettingError), match=message):
-        plan_release(receptor, TransportParams(**settings))
+        plan_release(receptor, TransportParams(**settings), GRID)
 
 
 @pytest.mark.parametrize(
