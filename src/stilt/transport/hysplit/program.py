@@ -292,7 +292,8 @@ def _end_with_worker() -> Callable[[], None] | None:
     if sys.platform != "linux":
         return None
     try:
-        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        # PyDLL keeps the interpreter's lock: the child has this one thread, and takes no lock to call
+        prctl = ctypes.PyDLL(None).prctl
     except (OSError, AttributeError):  # a C library without it
         return None
     worker, number, gone = os.getpid(), int(signal.SIGKILL), os._exit
