@@ -215,7 +215,8 @@ def judge_particles(table: pd.DataFrame, expected: Expected) -> dict[str, int]:
         sides[early] = _sides_left(table, last[early], before[early], expected)
     names = ["end of run", *EXIT_NAMES.values()]
     counts = np.bincount(sides, minlength=len(names))
-    return {name: int(count) for name, count in zip(names, counts, strict=True)}
+    exits = {name: int(count) for name, count in zip(names, counts, strict=True)}
+    return exits | {"top": 0}  # where the program reflects particles
 
 
 def _sides_near(expected: Expected, unseen: np.ndarray) -> np.ndarray:

@@ -235,7 +235,7 @@ def test_leaving_the_domain_is_no_failure(run_hysplit, tmp_path):
     world = synthetic.uniform(u=0.0, v=20.0, grid=grid, hours=6)
     path = world.write(tmp_path / "small.arl")
     result = run_hysplit(path, PointReceptor("2020-06-01 05:00", *world.center, 200.0), n_hours=-4)
-    assert result.exits == {"end of run": 0, "west": 0, "east": 0, "south": 10, "north": 0}
+    assert result.exits == {"end of run": 0, "west": 0, "east": 0, "south": 10, "north": 0, "top": 0}
 
 
 def test_leaving_before_the_first_row_is_no_failure(run_hysplit, tmp_path):
@@ -246,7 +246,7 @@ def test_leaving_before_the_first_row_is_no_failure(run_hysplit, tmp_path):
     lon, lat = grid.to_lonlat([30.0, 30.0], [50.0, 5.0])
     receptor = MultiPointReceptor("2020-06-01 02:00", lon, lat, [200.0, 200.0])
     result = run_hysplit(path, receptor, n_hours=-1, numpar=8, outdt=60)
-    assert result.exits == {"end of run": 4, "west": 0, "east": 0, "south": 4, "north": 0}
+    assert result.exits == {"end of run": 4, "west": 0, "east": 0, "south": 4, "north": 0, "top": 0}
     assert set(result.particles["indx"]) == {1, 2, 3, 4}
 
 
