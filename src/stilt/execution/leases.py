@@ -31,6 +31,9 @@ PATIENCE = 300.0
 _TICK = 1.0
 """Longest sleep of the heartbeat [s]."""
 
+_TROUBLE_OF_THE_WORKER = frozenset({FailureReason.STORE_FULL, FailureReason.STORE_UNAVAILABLE})
+"""Failures that say nothing about the simulation; they also end the worker."""
+
 _WORTH_ANOTHER_TRY = frozenset({FailureReason.STORE})
 """Failures that may be gone next time, up to the attempts a row has."""
 
@@ -136,8 +139,8 @@ class Leases:
         Parameters
         ----------
         result : SimulationResult
-            What became of it. Interrupted and refused ones are returned to the queue, and so is one for
-            which the disk was full: another worker may do better.
+            What became of it. Interrupted and refused ones are returned to the queue, and so is one whose
+            outputs could not go anywhere (disk full, store out of reach): another worker may do better.
         retry : bool
             Whether a failure that may be gone next time is tried again.
         """
@@ -146,7 +149,7 @@ class Leases:
             return
         if result.ok:
             self.queue.done(claims)
-        elif result.status != "failed" or result.reason == FailureReason.STORE_FULL:
+        elif result.status != "failed" or result.reason in _TROUBLE_OF_THE_WORKER:
             self.queue.release(claims)
         else:
             again = retry and result.reason in _WORTH_ANOTHER_TRY

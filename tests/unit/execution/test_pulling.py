@@ -20,6 +20,7 @@ from stilt.errors import (
     StaleOutputsError,
     StoreError,
     StoreFullError,
+    StoreUnavailableError,
 )
 from stilt.execution.leases import Leases
 from stilt.execution.monitoring import HealthFile, LogLines, Metrics, Monitor, Monitors
@@ -155,16 +156,20 @@ def test_asked_to_stop_a_worker_returns_what_it_has(project, straight_engine):
     assert {claim.attempts for claim in project.queue.claim("w", 9, settings=project.settings)} == {0}
 
 
-def test_a_full_disk_ends_the_worker_not_the_work(project, straight_engine):
-    """The simulations go back: another machine may have room."""
+@pytest.mark.parametrize("trouble", [StoreFullError, StoreUnavailableError])
+@pytest.mark.parametrize("max_rows", [1, 2])
+def test_a_store_that_takes_nothing_ends_the_worker_not_the_work(project, straight_engine, trouble, max_rows):
+    """The simulations go back, with no attempt spent: another machine may have room, or access."""
 
-    def full(request):
-        raise StoreFullError("no space left.")
+    def refuse(request):
+        raise trouble("the store takes nothing.")
 
-    straight_engine.before = full
-    handle = project.pull(max_rows=2)
-    assert (handle.exit_code, handle.stopped_because) == (1, "no space left.")
-    assert project.queue.counts().pending == 4
+    straight_engine.before = refuse
+    handle = project.pull(max_rows=max_rows, follow=True)
+    assert (handle.exit_code, handle.stopped_because) == (1, "the store takes nothing.")
+    counts = project.queue.counts()
+    assert (counts.pending, counts.running, counts.failed) == (4, 0, 0)
+    assert {claim.attempts for claim in project.queue.claim("w", 9, settings=project.settings)} == {0}
 
 
 def test_a_lost_claim_is_given_up_and_not_reported(project, straight_engine):
