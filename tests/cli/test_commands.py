@@ -160,6 +160,20 @@ def test_register_and_push(type_stilt, cli_project, tmp_path):
     assert "second" in shown
 
 
+def test_a_scene_of_several_lines_stays_in_its_row(type_stilt, cli_project):
+    """Labels may hold anything; a terminal is shown escapes, programs the label as it is."""
+    label = "new\nline \x1b[31m \u00e9\u2603"
+    assert type_stilt("register", cli_project, "--scene-id", label).code == 0
+    shown = type_stilt("status", cli_project, "--by-scene").out
+    (row,) = [line for line in shown.splitlines() if line.startswith("new")]
+    assert row.startswith("new\\nline \\x1b[31m \u00e9\u2603  ")
+    assert row.split()[-5:] == ["3", "0", "0", "3", "0"]
+    assert (
+        json.loads(type_stilt("status", cli_project, "--by-scene", "--json").out)["scenes"][0]["scene_id"]
+        == label
+    )
+
+
 def test_rebuild_reports_locally(type_stilt, cli_project):
     """Without a queue there is nothing to rebuild."""
     said = type_stilt("rebuild", cli_project, "--prune")

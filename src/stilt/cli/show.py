@@ -278,7 +278,7 @@ def restored(done: Restored) -> None:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print columns: text to the left, numbers to the right."""
-    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    cells = [list(header), *([in_one_line(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     for row in cells:
         parts = [
@@ -286,6 +286,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join(parts).rstrip())
+
+
+def in_one_line(text: str) -> str:
+    """Write line breaks and other signs a terminal would act on as escapes; scenes may hold any."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def run_summary(model: Model, handle: JobHandle, where: str) -> StatusCounts:

@@ -316,10 +316,12 @@ def check_label(label: str | None) -> str | None:
     Raises
     ------
     ProjectError
-        When it holds a NUL or half a surrogate pair.
+        When it is no text, or holds a NUL or half a surrogate pair.
     """
     if label is None:
         return None
+    if not isinstance(label, str):
+        raise ProjectError(f"scene label {label!r} cannot be kept: it is no text; write {label}.")
     if "\0" in label or any("\ud800" <= sign <= "\udfff" for sign in label):
         raise ProjectError(
             f"scene label {label!r} cannot be kept: it holds a character that is no text; choose another."
