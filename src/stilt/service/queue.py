@@ -321,7 +321,7 @@ def check_label(label: str | None) -> str | None:
     if label is None:
         return None
     if not isinstance(label, str):
-        raise ProjectError(f"scene label {label!r} cannot be kept: it is no text; write {label}.")
+        raise ProjectError(f"scene label {label!r} cannot be kept: it is no text; write {str(label)!r}.")
     if "\0" in label or any("\ud800" <= sign <= "\udfff" for sign in label):
         raise ProjectError(
             f"scene label {label!r} cannot be kept: it holds a character that is no text; choose another."
