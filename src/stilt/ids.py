@@ -23,6 +23,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Self
 
 from stilt.errors import ConfigError, ReceptorError
@@ -44,6 +45,7 @@ HEIGHT_DECIMALS = 2
 """Heights are kept to 0.01 m."""
 
 
+@lru_cache(4096)
 def format_number(value: float, decimals: int) -> str:
     """
     Write a number the one way ids write it.

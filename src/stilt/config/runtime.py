@@ -8,6 +8,7 @@ as a secret: it shows as ``**********`` wherever settings are printed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
@@ -76,25 +77,10 @@ class RuntimeSettings(Section):
         RuntimeSettings
             An empty variable counts as unset.
         """
-        # loaded here: only commands that run something read the environment
-        from pydantic_settings import BaseSettings, SettingsConfigDict
-
-        class _Environment(BaseSettings):
-            model_config = SettingsConfigDict(
-                env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, extra="ignore"
-            )
-
-            db_url: str | None = None
-            cache_dir: str | None = None
-            compute_root: str | None = None
-            max_rows: str | None = None
-            lease: str | None = None
-            max_attempts: str | None = None
-            threads: str | None = None
-            hysplit_dir: str | None = None
-
-        found = {key: value for key, value in _Environment().model_dump().items() if value is not None}
-        return cls._from_environment(found)
+        # not pydantic-settings, which takes longer to load than ``stilt status`` to count
+        given = {name.upper(): value for name, value in os.environ.items() if value}
+        variables = ((key, f"{ENVIRONMENT_PREFIX}{key}".upper()) for key in cls.model_fields)
+        return cls._from_environment({key: given[name] for key, name in variables if name in given})
 
     @classmethod
     def _from_environment(cls, found: Mapping[str, str]) -> Self:

@@ -195,6 +195,44 @@ def upsert(old: pa.Table, new: pa.Table) -> tuple[pa.Table | None, int, int]:
     return merged, int(added.num_rows), int(changed.sum())
 
 
+def rows_of(columns: Sequence[Sequence[str | None]]) -> pa.Table:
+    """
+    Make rows of the manifest.
+
+    Parameters
+    ----------
+    columns : sequence of sequence of str or None
+        Values of each of `COLUMNS`.
+    """
+    import pyarrow as pa
+
+    return pa.table([_texts(values) for values in columns], schema=schema())
+
+
+def _texts(values: Sequence[str | None]) -> pa.StringArray:
+    """Put texts and None into a column; by its buffers, because ``pa.array`` loads pandas."""
+    import pyarrow as pa
+
+    absent = values.count(None)
+    joined = "".join(values if not absent else [value or "" for value in values])  # type: ignore[arg-type]
+    data = joined.encode()
+    if len(data) == len(joined):
+        lengths = np.fromiter((len(value or "") for value in values), np.int64, len(values))
+    else:
+        lengths = np.fromiter((len((value or "").encode()) for value in values), np.int64, len(values))
+    if len(data) > np.iinfo(np.int32).max:
+        raise ManifestError("this registration is longer than 2 GB; register fewer receptors at once.")
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    valid = None
+    if absent:
+        present = np.fromiter((value is not None for value in values), bool, len(values))
+        valid = pa.py_buffer(np.packbits(present, bitorder="little"))
+    return pa.StringArray.from_buffers(
+        len(values), pa.py_buffer(offsets), pa.py_buffer(data), valid, absent
+    )
+
+
 def strings(column: Any) -> list[Any]:
     """Values of a column as Python strings and None."""
     # not to_numpy, which loads pandas

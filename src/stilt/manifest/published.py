@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stilt.errors import ManifestError
-from stilt.manifest.arrow import COLUMNS, parse, registered_at, schema, serialise, strings
+from stilt.manifest.arrow import COLUMNS, parse, registered_at, rows_of, serialise, strings
 from stilt.storage import Store, concurrently, place
 from stilt.storage.layout import REGISTRATIONS, registration_key
 
@@ -103,8 +103,6 @@ def read_published(store: Store) -> tuple[pa.Table | None, int, tuple[str, ...]]
     unreadable : tuple of str
         Where those are that cannot be read.
     """
-    import pyarrow as pa
-
     tables: list[tuple[str, pa.Table]] = []
     unreadable = []
     keys = sorted(store.list(REGISTRATIONS + "/"))
@@ -122,7 +120,4 @@ def read_published(store: Store) -> tuple[pa.Table | None, int, tuple[str, ...]]
     if not merged:
         return None, len(tables), tuple(unreadable)
     columns = [list(merged), *map(list, zip(*merged.values()))]
-    rows = pa.table(
-        {name: pa.array(values, pa.string()) for name, values in zip(COLUMNS, columns)}, schema=schema()
-    )
-    return rows, len(tables), tuple(unreadable)
+    return rows_of(columns), len(tables), tuple(unreadable)

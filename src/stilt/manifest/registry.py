@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from stilt.collector import many_objects
 from stilt.errors import ManifestError, MissingObjectError, ProjectError
 from stilt.ids import SimID, check_met_key
-from stilt.manifest.arrow import COLUMNS, is_newer, parse, schema, serialise, upsert
+from stilt.manifest.arrow import is_newer, parse, rows_of, serialise, upsert
 from stilt.manifest.published import Restored, publish, read_published
 from stilt.manifest.table import ManifestRow, ManifestTable
 from stilt.receptors import Receptor
@@ -132,18 +133,19 @@ class Manifest:
             What changed; ids receptor by receptor.
         """
         mets = [check_met_key(met) for met in mets]
-        receptors = list(receptors)
-        names = _names(footprints)
-        # both parts were checked, so a hundred thousand ids need not be parsed
-        sim_ids = [str.__new__(SimID, f"{met}_{receptor.id}") for receptor in receptors for met in mets]
-        described = [_compact(receptor.to_dict()) for receptor in receptors]
-        return self._merge(
-            sim_ids,
-            mets * len(receptors),
-            described if len(mets) == 1 else [text for text in described for _ in mets],
-            [scene] * len(sim_ids),
-            [names] * len(sim_ids),
-        )
+        with many_objects():
+            receptors = list(receptors)
+            names = _names(footprints)
+            # both parts were checked, so a hundred thousand ids need not be parsed
+            sim_ids = [str.__new__(SimID, f"{met}_{receptor.id}") for receptor in receptors for met in mets]
+            described = [receptor.to_json() for receptor in receptors]
+            return self._merge(
+                sim_ids,
+                mets * len(receptors),
+                described if len(mets) == 1 else [text for text in described for _ in mets],
+                [scene] * len(sim_ids),
+                [names] * len(sim_ids),
+            )
 
     def restore(self) -> Restored:
         """
@@ -204,8 +206,6 @@ class Manifest:
         scenes: list[str | None],
         footprints: list[str],
     ) -> Registration:
-        import pyarrow as pa
-
         once: dict[SimID, int] = dict.fromkeys(sim_ids, 0)
         if not once:
             return Registration([])
@@ -220,9 +220,7 @@ class Manifest:
         for scene in {scene for scene in scenes if scene is not None}:
             if not _is_text(scene):
                 raise ProjectError(f"scene label {scene!r} is not text; give letters that Unicode knows.")
-        new = pa.table(
-            {name: pa.array(values, pa.string()) for name, values in zip(COLUMNS, columns)}, schema=schema()
-        )
+        new = rows_of(columns)
         result = Registration(list(once), duplicates=len(sim_ids) - len(once))
         counts = {"added": 0, "updated": 0}
 

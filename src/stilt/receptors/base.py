@@ -8,6 +8,7 @@ are rounded when a receptor is built (1e-6 degree, 0.01 m), so that ids and valu
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 AltitudeRef = Literal["agl", "msl"]
+
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Receptor(ABC):
@@ -106,6 +109,10 @@ class Receptor(ABC):
         dict
             With the key ``type``; :meth:`from_dict` reads it back.
         """
+
+    def to_json(self) -> str:
+        """Write what `to_dict` gives as JSON without blanks."""
+        return _compact(self.to_dict())
 
     @abstractmethod
     def release_heights(self, numpar: int) -> NDArray[np.float64]:
@@ -349,6 +356,15 @@ class PointReceptor(Receptor):
             "altitude": self.altitude,
             "altitude_ref": self.altitude_ref,
         }
+
+    def to_json(self) -> str:
+        """Write what `to_dict` gives as JSON without blanks."""
+        # by hand, because tables of a hundred thousand points are registered
+        return (
+            f'{{"type":"point","time":"{self.time.isoformat()}","longitude":{self.longitudes[0]!r},'
+            f'"latitude":{self.latitudes[0]!r},"altitude":{self.altitudes[0]!r},'
+            f'"altitude_ref":"{self.altitude_ref}"}}'
+        )
 
     def release_heights(self, numpar: int) -> NDArray[np.float64]:
         """Return the height of the point for every particle."""

@@ -27,17 +27,17 @@ refused only when they look like a misspelt column that is otherwise absent.
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import gc
 import logging
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from stilt.collector import many_objects
 from stilt.errors import ReceptorError
 from stilt.receptors.base import (
     AltitudeRef,
@@ -68,6 +68,10 @@ _REF_OF_ALIAS = {"zagl": "agl", "zmsl": "msl"}
 _NUMBER = re.compile(
     r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?(?:nan|inf(?:inity)?)", re.IGNORECASE
 )
+
+
+_KEPT = 4096
+"""Texts whose values are remembered."""
 
 
 class _Row(NamedTuple):
@@ -110,7 +114,7 @@ def read_receptors(path: str | Path) -> list[Receptor]:
     groups: dict[str, list[_Row]] = {}
     reader: _RowReader | None = None
     try:
-        with _many_objects(), file.open(encoding="utf-8-sig", newline="") as stream:
+        with many_objects(), file.open(encoding="utf-8-sig", newline="") as stream:
             lines = _Lines(stream)
             rows = csv.reader(lines, skipinitialspace=True, strict=True)
             for cells in rows:
@@ -184,18 +188,6 @@ def as_receptors(receptors: Any) -> list[Receptor]:
     return _drop_repeated(found, range(1, len(found) + 1), "receptors", "number")
 
 
-@contextlib.contextmanager
-def _many_objects() -> Iterator[None]:
-    """Keep the collector from looking through a hundred thousand new objects again and again."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 class _Lines:
     """The lines that carry data, and the number of the one read last."""
 
@@ -257,6 +249,12 @@ class _RowReader:
         self._last = max(header.position.values())
         self._times: dict[str, datetime] = {}
         self._refs: dict[str, AltitudeRef] = {}
+        # sites, tracks and heights repeat from line to line
+        self._longitudes = lru_cache(_KEPT)(lambda text: check_longitude(_number(text, "longitude")))
+        self._latitudes = lru_cache(_KEPT)(lambda text: check_latitude(_number(text, "latitude")))
+        self._altitudes = lru_cache(_KEPT)(
+            lambda text, ref: check_altitude(_number(text, "altitude"), ref),
+        )
 
     def read(self, cells: list[str], line: int) -> tuple[_Row, str]:
         """Return the values of a line and its ``r_idx``, empty when it has none."""
@@ -278,15 +276,15 @@ class _RowReader:
             if time is None:
                 time = self._times[written_time] = to_utc(written_time)
             column = "longitude"
-            longitude = check_longitude(_number(x, column))
+            longitude = self._longitudes(x)
             column = "latitude"
-            latitude = check_latitude(_number(y, column))
+            latitude = self._latitudes(y)
             column = "altitude_ref"
             ref = self._refs.get(written_ref)
             if ref is None:
                 ref = self._refs[written_ref] = _altitude_ref(written_ref, header)
             column = "altitude"
-            altitude = check_altitude(_number(z, column), ref)
+            altitude = self._altitudes(z, ref)
         except ReceptorError as error:
             name = header.written.get(column, column)
             raise ReceptorError(f"{self._file}, line {line}, column '{name}': {error}") from error
@@ -366,6 +364,8 @@ def _as_receptor(item: Any) -> Receptor:
 
 def _drop_repeated(found: list[Receptor], numbers: Sequence[int], where: str, unit: str) -> list[Receptor]:
     """Keep the first of equal receptors and say once how many were dropped."""
+    if len({receptor.id for receptor in found}) == len(found):
+        return found  # other ids, other receptors
     once = list(dict.fromkeys(found))
     if len(once) < len(found):
         first: dict[Receptor, int] = {}
