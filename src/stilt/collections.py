@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,7 +28,7 @@ from stilt.simulation import (
     parse_footprint,
     read_footprint,
 )
-from stilt.storage import Store, concurrently
+from stilt.storage import Store, concurrently, read_copy
 from stilt.storage.layout import (
     ERROR_TRAJECTORY,
     FOOTPRINT_PREFIX,
@@ -245,7 +246,7 @@ class TrajectoryCollection:
         keys = keys_of_many(self._having(error, conditions), _artifact(error))[0]
         return [
             Trajectories.from_parquet(io.BytesIO(data), columns=columns)
-            for data in concurrently(store, store.read, keys)
+            for data in concurrently(store, partial(read_copy, store), keys)
         ]
 
     def missing(self, *, error: bool = False, **conditions: Any) -> list[SimID]:

@@ -175,7 +175,7 @@ class Model:
     @cached_property
     def queue(self) -> Queue | None:
         """The work queue that ``PYSTILT_DB_URL`` names; None without. Connected when first used."""
-        return queue_for(self.runtime, self.store.uri)
+        return queue_for(self.runtime, self.store.identity)
 
     def register(
         self, receptors: Any = None, scene_id: str | None = None, *, priority: int | None = None

@@ -20,7 +20,7 @@ from stilt.errors import MissingObjectError, UnknownFootprintError
 from stilt.ids import SimID
 from stilt.manifest import ManifestRow
 from stilt.receptors import Receptor
-from stilt.storage import Store
+from stilt.storage import Store, read_copy
 from stilt.storage.failures import FailureRecord, read_failure
 from stilt.storage.layout import empty_key, error_key, footprint_key, log_key, trajectory_key
 
@@ -174,7 +174,7 @@ class Simulation:
         from stilt.trajectory import Trajectories
 
         try:
-            data = self._store.read(key)
+            data = read_copy(self._store, key)
         except MissingObjectError:
             return None
         return Trajectories.from_parquet(io.BytesIO(data))
@@ -214,7 +214,7 @@ def fetch_footprint(store: Store, sim_id: str, name: str) -> tuple[bytes | None,
     """
     for is_marker, key in ((False, footprint_key(sim_id, name)), (True, empty_key(sim_id, name))):
         with contextlib.suppress(MissingObjectError):
-            return store.read(key), is_marker
+            return read_copy(store, key), is_marker
     return None, False
 
 

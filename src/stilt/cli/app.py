@@ -10,6 +10,7 @@ import typer
 
 from stilt.cli.entry import EXIT_FAILED, EXIT_INTERRUPTED, set_debug
 from stilt.cli.met import met_app
+from stilt.collector import many_objects
 
 if TYPE_CHECKING:
     from stilt.execution.handle import JobHandle
@@ -195,8 +196,9 @@ def register(
     debug: Debug = False,
 ) -> None:
     """Ask for simulations without running them; with a work queue, pull workers run them."""
-    model = _model(project, output_dir, receptors=None if receptors is None else Path(receptors))
-    pending = model.register_pending(scene_id=scene_id, priority=priority)
+    with many_objects():
+        model = _model(project, output_dir, receptors=None if receptors is None else Path(receptors))
+        pending = model.register_pending(scene_id=scene_id, priority=priority)
     n_registered = len(model.receptors) * len(model.config.mets)
     print(f"{n_registered} simulations registered, {len(pending)} of them not complete")
 
@@ -413,9 +415,10 @@ def status(
     """Say what is complete, from the outputs as they are now."""
     from stilt.cli import show
 
-    summary = show.summarise(
-        _model(project, output_dir), scene_id=scene_id, by_scene=by_scene, failures=failures
-    )
+    with many_objects():
+        summary = show.summarise(
+            _model(project, output_dir), scene_id=scene_id, by_scene=by_scene, failures=failures
+        )
     if as_json:
         show.as_json(summary.to_dict())
     else:
@@ -480,7 +483,7 @@ def _queue(store: Any) -> Any:
     from stilt.config import RuntimeSettings
     from stilt.service import queue_for
 
-    return queue_for(RuntimeSettings.from_env(), store.uri)
+    return queue_for(RuntimeSettings.from_env(), store.identity)
 
 
 def _require_queue(message: str) -> None:

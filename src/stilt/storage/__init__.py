@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from stilt.storage.local import LocalStore
 from stilt.storage.memory import MemoryStore
-from stilt.storage.store import Store, concurrently, is_remote_address, open_store, place
+from stilt.storage.store import Store, concurrently, is_remote_address, open_store, place, read_copy
 
-__all__ = ["LocalStore", "MemoryStore", "Store", "concurrently", "is_remote_address", "open_store", "place"]
+__all__ = [
+    "LocalStore",
+    "MemoryStore",
+    "Store",
+    "concurrently",
+    "is_remote_address",
+    "open_store",
+    "place",
+    "read_copy",
+]

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from stilt.errors import MissingExtraError, StoreError
 from stilt.storage.layout import check_key
@@ -36,6 +37,9 @@ VARIABLES = {
 }
 
 _bucket_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}").fullmatch
+
+_AMAZON = re.compile(r"(?:s3[a-z0-9.-]*\.amazonaws\.com(?:\.cn)?)?").fullmatch
+_AZURE = re.compile(r"([a-z0-9]+)\.blob\.core\.windows\.net").fullmatch
 
 _CONNECT = timedelta(seconds=5)
 _REQUEST = timedelta(minutes=5)
@@ -134,6 +138,32 @@ class Address:
         """What comes before each key in the bucket; empty or with a closing ``/``."""
         return self.prefix and self.prefix + "/"
 
+    def identity(self, environment: Mapping[str, str] | None = None) -> str:
+        """
+        Tell this output root from those of the same address at another endpoint or account.
+
+        Parameters
+        ----------
+        environment : mapping, optional
+            Default: that of the process.
+
+        Returns
+        -------
+        str
+            The address; followed by ``@`` and the account of Azure, or by ``@`` and host, port and
+            path of an endpoint that is not the provider's own. Never a credential.
+
+        Examples
+        --------
+        >>> Address.parse("s3://bucket/a").identity({"AWS_ENDPOINT_URL": "http://minio:9000"})
+        's3://bucket/a@minio:9000'
+        >>> Address.parse("az://container/a").identity({"AZURE_STORAGE_ACCOUNT_NAME": "lab"})
+        'az://container/a@lab'
+        """
+        found = os.environ if environment is None else environment
+        where = {"s3": _s3_place, "gs": _gs_place, "az": _az_place}[self.scheme](found)
+        return f"{self}@{where}" if where else str(self)
+
     def connect(self, patience: Patience, environment: Mapping[str, str] | None = None) -> Any:
         """
         Make a client; nobody is asked yet.
@@ -170,9 +200,43 @@ class Address:
         return make(self.bucket, client_options=options, retry_config=retry, **config)
 
 
+def _bare(endpoint: str) -> str:
+    """Host, port and path of an endpoint, as everyone spells them; nothing that could be a credential."""
+    parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
+    host = parts.netloc.rpartition("@")[2].lower().removesuffix({"http": ":80"}.get(parts.scheme, ":443"))
+    return host + parts.path.rstrip("/")
+
+
+def _s3_endpoint(found: Mapping[str, str]) -> str:
+    return found.get("AWS_ENDPOINT_URL_S3") or found.get("AWS_ENDPOINT_URL") or ""
+
+
+def _s3_place(found: Mapping[str, str]) -> str:
+    place = _bare(_s3_endpoint(found))
+    # names of buckets are unique in all of Amazon's regions, however its endpoint is written
+    return "" if _AMAZON(place) else place
+
+
+def _gs_place(found: Mapping[str, str]) -> str:
+    place = _bare(found.get("STORAGE_EMULATOR_HOST") or found.get("GOOGLE_BASE_URL") or "")
+    return "" if place == "storage.googleapis.com" else place
+
+
+def _az_place(found: Mapping[str, str]) -> str:
+    config, _ = _az(found)
+    account = str(config.get("account_name", ""))
+    place = _bare(str(config.get("endpoint", "")))
+    named = _AZURE(place)
+    if named:
+        return named[1]
+    if not place and found.get("AZURE_STORAGE_USE_EMULATOR", "").lower() in ("1", "true"):
+        place = "emulator"
+    return "/".join(part for part in (place, account) if part and not place.endswith(f"/{part}"))
+
+
 def _s3(found: Mapping[str, str]) -> tuple[dict[str, Any], str]:
     config: dict[str, Any] = {}
-    endpoint = found.get("AWS_ENDPOINT_URL_S3") or found.get("AWS_ENDPOINT_URL") or ""
+    endpoint = _s3_endpoint(found)
     if endpoint:
         config["endpoint"] = endpoint
     region = found.get("AWS_REGION") or found.get("AWS_DEFAULT_REGION") or ""

@@ -68,6 +68,11 @@ class LocalStore:
         """``file://`` address of the folder."""
         return self.root.as_uri()
 
+    @property
+    def identity(self) -> str:
+        """The address; a folder is told from others by its path."""
+        return self.uri
+
     def read(self, key: str) -> bytes:
         """Return the whole object."""
         path = self._path(key)

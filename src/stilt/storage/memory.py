@@ -35,6 +35,11 @@ class MemoryStore:
         """A ``memory://`` address, different for each store."""
         return f"memory://{self._name}"
 
+    @property
+    def identity(self) -> str:
+        """The address, which is different for each store."""
+        return self.uri
+
     def read(self, key: str) -> bytes:
         """Return the whole object."""
         data = self.read_versioned(key)[0]

@@ -92,6 +92,11 @@ class RemoteStore:
         """``scheme://bucket/prefix``."""
         return str(self.address)
 
+    @property
+    def identity(self) -> str:
+        """The address with the account or endpoint that the environment names, see `Address.identity`."""
+        return self.address.identity()
+
     # --- whole objects ----------------------------------------------------------------------------
 
     def read(self, key: str) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
-from stilt.errors import StoreError
+from stilt.errors import StoreError, StoreUnavailableError
 
 T = TypeVar("T")
 
@@ -41,6 +41,16 @@ class Store(Protocol):
     @property
     def uri(self) -> str:
         """Address of the output root, the same for everyone who opens it."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """
+        Address that tells this output root from all others, for whoever keeps track of several.
+
+        The same as ``uri`` where that says it all; with the endpoint or account that the
+        environment names where buckets of one name may be many. Without credentials.
+        """
         ...
 
     @property
@@ -170,6 +180,33 @@ def is_remote_address(location: str | os.PathLike[str]) -> bool:
 def place(store: Store, key: str) -> str:
     """Where an object is, in words for people: a path, or an address."""
     return f"{store.uri}/{key}" if store.is_remote else str(store.local_path(key))
+
+
+def read_copy(store: Store, key: str) -> bytes:
+    """
+    Return a whole object; of an object store, from the local copy that is made when there is none.
+
+    Parameters
+    ----------
+    store : Store
+        Where it is.
+    key : str
+        Its key.
+
+    Raises
+    ------
+    MissingObjectError
+        When the key is free.
+    """
+    if not store.is_remote:
+        return store.read(key)
+    try:
+        return store.local_path(key).read_bytes()
+    except StoreUnavailableError:
+        raise
+    except (OSError, StoreError):
+        # it does not exist, was pruned this moment, or there is no room for copies
+        return store.read(key)
 
 
 def concurrently(store: Store, action: Callable[[str], T], keys: Iterable[str]) -> Iterator[T]:

@@ -23,6 +23,7 @@ class StoreContract:
         assert isinstance(store, Store)
         assert open_store(store) is store
         assert "://" in store.uri
+        assert store.identity.startswith(store.uri)
 
     def test_reading_an_empty_store_has_no_side_effects(self, store: Store) -> None:
         assert not store.exists("a/b")

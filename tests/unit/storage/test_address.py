@@ -177,3 +177,48 @@ def test_keys_that_are_accepted_mean_the_same_to_every_store(text):
     bucket = MemoryStore()
     obstore.put(bucket, key, b"1")
     assert [entry["path"] for page in obstore.list(bucket) for entry in page] == [key]
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "identity"),
+    [
+        ("s3://bucket/a", {}, "s3://bucket/a"),
+        ("s3://bucket/a", {"AWS_ENDPOINT_URL": "https://s3.eu-west-1.amazonaws.com"}, "s3://bucket/a"),
+        ("s3://bucket/a", {"AWS_ENDPOINT_URL": "http://me:hush@MinIO:9000/"}, "s3://bucket/a@minio:9000"),
+        (
+            "s3://bucket/a",
+            {"AWS_ENDPOINT_URL": "http://one", "AWS_ENDPOINT_URL_S3": "http://two:80"},
+            "s3://bucket/a@two",
+        ),
+        ("gs://bucket/a", {}, "gs://bucket/a"),
+        ("gs://bucket/a", {"STORAGE_EMULATOR_HOST": "localhost:4443"}, "gs://bucket/a@localhost:4443"),
+        ("az://box/a", {"AZURE_STORAGE_ACCOUNT_NAME": "lab"}, "az://box/a@lab"),
+        (
+            "az://box/a",
+            {
+                "AZURE_STORAGE_CONNECTION_STRING": "AccountName=lab;AccountKey=aHVzaA==;"
+                "EndpointSuffix=core.windows.net"
+            },
+            "az://box/a@lab",
+        ),
+        (
+            "az://box/a",
+            {
+                "AZURE_STORAGE_ACCOUNT_NAME": "lab",
+                "AZURE_STORAGE_SAS_TOKEN": "sig=hush",
+                "AZURE_STORAGE_ENDPOINT": "http://127.0.0.1:10000/lab?sig=hush",
+            },
+            "az://box/a@127.0.0.1:10000/lab",
+        ),
+    ],
+)
+def test_an_output_root_is_told_from_its_namesakes_without_credentials(text, environment, identity):
+    assert Address.parse(text).identity(environment) == identity
+
+
+def test_the_queue_keeps_projects_at_different_endpoints_apart(monkeypatch):
+    scopes = set()
+    for endpoint in ("http://one:9000", "http://two:9000", ""):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        scopes.add(open_store("s3://bucket/project").identity)
+    assert len(scopes) == 3
