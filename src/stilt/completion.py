@@ -16,7 +16,6 @@ from stilt.storage import Store
 from stilt.storage.layout import (
     ERROR_SUFFIX,
     ERROR_TRAJECTORY,
-    FOOTPRINT_PREFIX,
     TRAJECTORY,
     artifact_keys,
     check_sim_id,
@@ -226,17 +225,15 @@ def having(store: Store, sim_ids: Sequence[str], artifact: str) -> list[str]:
     artifact : str
         The artifact.
     """
-    found: set[str] = set()
-    left = list(sim_ids)
-    # the marker of an empty footprint is looked for only where there is no NetCDF
-    for place in range(2 if artifact.startswith(FOOTPRINT_PREFIX) else 1):
-        keys = keys_of_many(left, artifact)[place]
-        there = store.exists_many(keys)
-        found.update(sim_id for sim_id, key in zip(left, keys) if key in there)
-        left = [sim_id for sim_id, key in zip(left, keys) if key not in there]
-        if not left:
-            break
-    return [sim_id for sim_id in sim_ids if sim_id in found]
+    first, *others = keys_of_many(sim_ids, artifact)
+    there = store.exists_many(first)
+    if others and len(there) < len(sim_ids):
+        # the marker of an empty footprint is looked for only where there is no NetCDF
+        seconds = [other for key, other in zip(first, others[0]) if key not in there]
+        marked = store.exists_many(seconds)
+        rows = zip(sim_ids, first, others[0])
+        return [sim_id for sim_id, key, marker in rows if key in there or marker in marked]
+    return [sim_id for sim_id, key in zip(sim_ids, first) if key in there]
 
 
 def complete_ids(store: Store, sim_ids: Iterable[str], expected: Iterable[str]) -> list[str]:

@@ -73,6 +73,7 @@ def format_number(value: float, decimals: int) -> str:
     return "0" if text == "-0" else text
 
 
+@lru_cache(1 << 14)
 def format_time(time: datetime) -> str:
     """
     Write a time as ids write it.

@@ -17,6 +17,7 @@ from stilt.errors import ProjectError
 from stilt.ids import SimID
 from stilt.service import QueueCounts, Watched
 from stilt.storage import Store
+from stilt.storage.copies import FOLDER as COPIES_FOLDER
 from stilt.storage.failures import FailureRecord, read_failure
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _STATES = ("total", "completed", "running", "pending", "failed")
 _MAX_LISTED = 20
+_CACHES = {"prepared meteorology": "columns", "copies of remote objects": COPIES_FOLDER}
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Summary:
     differing: Sequence[str] = ()
     failures: Mapping[str, FailureRecord] | None = None
     footprints: Sequence[str] = ()
-    cache: tuple[str, int] | None = None
+    caches: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     stale: str = ""
     queue: QueueCounts | None = None
     workers: Sequence[Watched] = ()
@@ -81,8 +83,7 @@ class Summary:
         out["differing"] = list(self.differing)
         out["stale"] = self.stale
         out["jobs"] = [job.to_dict() for job in self.jobs]
-        if self.cache is not None:
-            out["cache"] = {"path": self.cache[0], "bytes": self.cache[1]}
+        out["caches"] = {what: {"path": path, "bytes": used} for what, (path, used) in self.caches.items()}
         if self.queue is not None:
             out["queue"] = asdict(self.queue)
             out["running_now"] = [
@@ -162,7 +163,7 @@ def summarise(
         differing=table.differing(footprints, model.config.mets) if len(table) else [],
         failures=records,
         footprints=footprints,
-        cache=_cache(model),
+        caches=_caches(model),
         stale=stale.message if stale else "",
         queue=None if model.queue is None else model.queue.counts(scene_id, settings=_settings(model)),
         workers=[row for row in running if scene_id is None or row.sim_id in wanted],
@@ -229,8 +230,9 @@ def status(summary: Summary, *, failures: bool = False) -> None:
         print("\n--failures lists what failed and why")
     if summary.queue is not None:
         _queue(summary.queue, summary.workers)
-    if summary.cache is not None and summary.cache[1]:
-        print(f"\nprepared meteorology: {size(summary.cache[1])} in {summary.cache[0]}")
+    kept = [f"{what}: {size(used)} in {path}" for what, (path, used) in summary.caches.items() if used]
+    if kept:
+        print("\n" + "\n".join(kept))
 
 
 def _queue(rows: QueueCounts, workers: Sequence[Watched]) -> None:
@@ -515,14 +517,23 @@ def _jobs(model: Model) -> tuple[Sequence[JobStatus], set[str]]:
     return found, running_ids(model.store, found)
 
 
-def _cache(model: Model) -> tuple[str, int]:
-    folder = Path(model.runtime.cache_dir) / "columns"
+def _caches(model: Model) -> dict[str, tuple[str, int]]:
+    """Folder and bytes of what is kept to save time, by what it is."""
+    root = Path(model.runtime.cache_dir)
+    return {what: (str(root / folder), _bytes_below(root / folder)) for what, folder in _CACHES.items()}
+
+
+def _bytes_below(folder: str | os.PathLike[str]) -> int:
+    """Add up the sizes of all files; what vanishes meanwhile counts nothing."""
     total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
             with contextlib.suppress(OSError):
-                total += Path(where, name).stat().st_size
-    return str(folder), total
+                if entry.is_dir(follow_symlinks=False):
+                    total += _bytes_below(entry.path)
+                else:
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total
 
 
 def size(count: int) -> str:

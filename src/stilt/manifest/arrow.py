@@ -228,9 +228,7 @@ def _texts(values: Sequence[str | None]) -> pa.StringArray:
     if absent:
         present = np.fromiter((value is not None for value in values), bool, len(values))
         valid = pa.py_buffer(np.packbits(present, bitorder="little"))
-    return pa.StringArray.from_buffers(
-        len(values), pa.py_buffer(offsets), pa.py_buffer(data), valid, absent
-    )
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(data), valid, absent)
 
 
 def strings(column: Any) -> list[Any]:
