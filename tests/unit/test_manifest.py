@@ -211,3 +211,16 @@ def test_a_hundred_thousand_at_once_are_cheap(manifest):
     start = time.process_time()
     assert manifest.register_receptors(receptors, ["hrrr"], footprints=["a"]).added == 100_000
     assert time.process_time() - start < 6  # about 1.3 s; the margin is for a busy machine
+
+
+@pytest.mark.parametrize(
+    "values", [[], ["a"], [None], ["", None, "é", "ab", None, "\U0001f30d"], [None] * 9 + ["z"]]
+)
+def test_columns_made_by_hand_are_those_of_arrow(values):
+    import pyarrow as pa
+
+    from stilt.manifest.arrow import COLUMNS, rows_of, schema
+
+    made = rows_of([values] * len(COLUMNS))
+    made.validate(full=True)
+    assert made.equals(pa.table([pa.array(values, pa.string())] * len(COLUMNS), schema=schema()))

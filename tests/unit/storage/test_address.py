@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stilt.config import ModelConfig, RuntimeSettings
 from stilt.errors import MissingObjectError, StoreError, StoreFullError, StoreUnavailableError
+from stilt.model import Model
 from stilt.storage import LocalStore, open_store
 from stilt.storage.address import Address, _az, _gs, _s3
 from stilt.storage.layout import check_key, check_sim_id, footprint_key, trajectory_key
@@ -216,9 +218,11 @@ def test_an_output_root_is_told_from_its_namesakes_without_credentials(text, env
     assert Address.parse(text).identity(environment) == identity
 
 
-def test_the_queue_keeps_projects_at_different_endpoints_apart(monkeypatch):
+def test_namesakes_at_different_endpoints_do_not_share_a_queue(monkeypatch):
+    runtime = RuntimeSettings(db_url="memory://namesakes")
+    config = ModelConfig(mets={"hrrr": {"directory": "met", "file_format": "%Y"}})
     scopes = set()
     for endpoint in ("http://one:9000", "http://two:9000", ""):
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        scopes.add(open_store("s3://bucket/project").identity)
+        scopes.add(Model("s3://bucket/project", config=config, runtime=runtime).queue.project)
     assert len(scopes) == 3

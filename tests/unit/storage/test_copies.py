@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from stilt.errors import StoreError
-from stilt.storage import concurrently, open_store
-from stilt.storage.copies import Copies
+from stilt.errors import MissingObjectError, StoreError
+from stilt.storage import MemoryStore, concurrently, open_store, read_copy
+from stilt.storage.copies import Copies, copy_of
 from stilt.storage.remote import KEYS_PER_PAGE, RemoteStore
 
 
@@ -123,3 +123,44 @@ def test_many_keys_are_listed_and_few_are_asked_for(bucket_at):
     thin = [f"s/{number:05d}/y{part}" for number in (0, 1, 2, 2998, 2999) for part in range(120)]
     assert store.exists_many([*thin, "s/02999/x"]) == {"s/02999/x"}
     assert store.heads + store.pages * KEYS_PER_PAGE < 2 * len(thin)
+
+
+class Elsewhere(MemoryStore):
+    """A store over a network, as far as readers can tell; counts what is fetched."""
+
+    is_remote = True
+
+    def __init__(self, folder):
+        super().__init__()
+        self.copies = Copies(folder)
+        self.fetched = 0
+
+    def local_path(self, key):
+        if not self.exists(key):
+            return copy_of(self.copies, self.uri, key, None, None)
+        data, tag = self.read_versioned(key)
+
+        def fetch():
+            self.fetched += 1
+            return data, tag
+
+        return copy_of(self.copies, self.uri, key, tag, fetch)
+
+
+def test_what_is_read_twice_is_fetched_once(tmp_path):
+    store = Elsewhere(tmp_path / "copies")
+    with pytest.raises(MissingObjectError):
+        read_copy(store, "a/b")
+    store.write("a/b", b"one")
+    assert [read_copy(store, "a/b") for _ in range(3)] == [b"one"] * 3
+    assert store.fetched == 1
+    store.write("a/b", b"other")
+    assert read_copy(store, "a/b") == b"other"
+    assert store.fetched == 2
+
+
+def test_without_a_place_for_copies_objects_are_read_all_the_same(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    store = Elsewhere(tmp_path / "file")
+    store.write("a/b", b"one")
+    assert read_copy(store, "a/b") == b"one"
