@@ -45,16 +45,20 @@ def side_left(x, y, grid):
 
 @kernel(allocates=False)
 def side_outside(x, y, grid):
-    """Test a position inside a step: beyond the outermost columns it cannot be looked up."""
+    """
+    Test a position inside a step: beyond the outermost columns it cannot be looked up.
+
+    Coordinates count from ``grid.west`` and ``grid.south``.
+    """
     if not grid.is_cyclic:
-        if x < 1.0:
+        if x + grid.west < 1.0:
             return LEFT_WEST
-        if x > grid.nx:
+        if x + grid.west > grid.nx:
             return LEFT_EAST
     if not grid.is_global:
-        if y < 1.0:
+        if y + grid.south < 1.0:
             return LEFT_SOUTH
-        if y > grid.ny:
+        if y + grid.south > grid.ny:
             return LEFT_NORTH
     return ACTIVE
 

@@ -118,7 +118,7 @@ def find_place(a, b, grid, x, y, tf):
     grid : GridShape
         The horizontal grid.
     x, y : float
-        1-based grid coordinates.
+        1-based coordinates, counted from ``grid.west`` and ``grid.south``.
     tf : float32
         Fraction of the way from ``a`` to ``b``.
 
@@ -133,10 +133,11 @@ def find_place(a, b, grid, x, y, tf):
     iy = int(y)
     fx = F(x - np.float64(ix))
     fy = F(y - np.float64(iy))
-    i0 = column_index(ix, grid.nx, grid.is_cyclic) - 1
-    i1 = column_index(ix + 1, grid.nx, grid.is_cyclic) - 1
-    j0 = column_index(iy, grid.ny, False) - 1
-    j1 = column_index(iy + 1, grid.ny, False) - 1
+    column, row = ix + grid.west, iy + grid.south
+    i0 = column_index(column, grid.nx, grid.is_cyclic) - 1
+    i1 = column_index(column + 1, grid.nx, grid.is_cyclic) - 1
+    j0 = column_index(row, grid.ny, False) - 1
+    j1 = column_index(row + 1, grid.ny, False) - 1
     sa00 = tile_slot(a.slots, i0, j0)
     sb00 = tile_slot(b.slots, i0, j0)
     if (i0 >> layout.TILE_BITS) == (i1 >> layout.TILE_BITS) and (j0 >> layout.TILE_BITS) == (
@@ -163,8 +164,8 @@ def find_place(a, b, grid, x, y, tf):
 @kernel(allocates=False)
 def want_tiles(wanted, grid, x, y):
     """Mark the tiles of the four columns around a point as wanted."""
-    ix = int(x)
-    iy = int(y)
+    ix = int(x) + grid.west
+    iy = int(y) + grid.south
     for dj in range(2):
         for di in range(2):
             i = column_index(ix + di, grid.nx, grid.is_cyclic) - 1

@@ -100,6 +100,9 @@ class GridShape(NamedTuple):
     """Columns wrap around in x."""
     is_global: bool
     """Rows reflect at the poles too."""
+    west: int = 0
+    """Columns left out west of where the mean wind counts x from; more than 0 only to round as hycs_std."""
+    south: int = 0
 
 
 class Levels(NamedTuple):

@@ -298,19 +298,23 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
         Entry of the level list the particle ends in.
     """
     x, y, sigma = ens.x[p], ens.y[p], ens.sigma[p]
-    start_place, loaded = find_place(a, b, grid, x, y, tf0)
+    # the program's mean wind moves particles in the coordinates of the window it has loaded
+    west, south = F(grid.west), F(grid.south)
+    wx = x - west
+    wy = y - south
+    start_place, loaded = find_place(a, b, grid, wx, wy, tf0)
     side = boundaries.side_left(x, y, grid)
     if side != ACTIVE:
         return side, x, y, start_place, np.int64(0)
     if not loaded:
-        return NEEDS_COLUMNS, x, y, start_place, np.int64(0)
+        return NEEDS_COLUMNS, wx, wy, start_place, np.int64(0)
     n = levels.sigma.size
     base = N(n * layout.PER_LEVEL)
     sign = physics.time_sign
     start, end = work.start, work.end
 
     status, xm, ym, sigma_m, index_mean, end_place = advect(
-        a, b, grid, levels, sign, start_place, tf1, x, y, sigma, work.velocity
+        a, b, grid, levels, sign, start_place, tf1, wx, wy, sigma, work.velocity
     )
     if status != ACTIVE:
         return status, xm, ym, start_place, np.int64(0)
@@ -329,7 +333,7 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
         gy = a.values[end_place.near_a + base + N(layout.GY)]
         km = _ZERO
         if physics.has_wind_error or physics.has_zi_error:
-            km = distance_km(gx, gy, F(xm - x), F(ym - y))
+            km = distance_km(gx, gy, F(xm - wx), F(ym - wy))
         if physics.has_wind_error:
             perturb_winds(
                 kind, state, spare, a, b, start_place, end_place, levels, physics, work, stamp, depth,
@@ -377,7 +381,7 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
         if physics.has_zi_error:
             influence = influence * max(_ZERO, (F(100.0) + ens.zi_error[p]) / F(100.0))
     else:
-        x, y, sigma = xm, ym, sigma_m
+        x, y, sigma = xm + west, ym + south, sigma_m
 
     x, y, crossed = boundaries.fold_at_pole(x, y, grid)
     if crossed:

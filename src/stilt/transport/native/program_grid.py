@@ -224,3 +224,52 @@ def program_spacing(grid: HorizontalGrid, x: np.ndarray, y: np.ndarray) -> tuple
     size = (2.0 * np.exp(D(conformal.gamma) * m) * D(conformal.cell) / (stretch + 1.0 / stretch)).astype(F)
     size = size * F(1000.0)
     return size, size.copy()
+
+
+_WINDOW_KM, _WINDOW_MARGIN, _WINDOW_CELLS = 150.0, 4, 10
+"""Width of the program's window: this far, and so many cells more, at least this many (``mgmin: 10``)."""
+
+
+class Window(NamedTuple):
+    """The part of a grid the program has loaded."""
+
+    west: int
+    """Columns left out west of it."""
+    south: int
+    cells: int
+    """Columns, and rows."""
+
+    def near_edge(self, x: np.ndarray, y: np.ndarray) -> bool:
+        """Tell whether a particle is within two cells of an edge: the program then takes a new window."""
+        if not self.cells:
+            return False
+        # the same test as at the edge of the grid
+        column, row = x.astype(int) - self.west, y.astype(int) - self.south
+        return bool(np.any((np.minimum(column, row) < 2) | (np.maximum(column, row) >= self.cells - 2)))
+
+
+def program_window(grid: HorizontalGrid, x: np.ndarray, y: np.ndarray) -> Window:
+    """
+    Return the window of meteorology the program loads around particles; 0 cells for the whole grid.
+
+    The width fits what the program reports on eight grids, the corner is as reported. A grid hardly
+    larger than its window is loaded whole. On cyclic grids coordinates count from the grid's corner here.
+
+    Parameters
+    ----------
+    grid : HorizontalGrid
+        The horizontal grid.
+    x, y : ndarray of float32
+        1-based grid coordinates of the particles.
+    """
+    whole = Window(0, 0, 0)
+    if grid.is_cyclic:
+        return whole
+    column, row = int(0.5 * (x.min() + x.max())), int(0.5 * (y.min() + y.max()))
+    spacing = program_spacing(grid, np.array([column]), np.array([row]))[1]
+    cells = max(_WINDOW_CELLS, int(_WINDOW_KM * 1000.0 / float(spacing[0])) + _WINDOW_MARGIN)
+    if cells >= min(grid.nx, grid.ny):
+        return whole
+    west = min(max(column - cells // 2, 0), grid.nx - cells)
+    south = min(max(row - cells // 2, 0), grid.ny - cells)
+    return Window(west, south, cells)

@@ -21,8 +21,9 @@ from stilt.config import TransportParams
 from stilt.errors import ConfigError, Interrupted, MetCoverageError, TransportTimeoutError
 from stilt.kernels import particles, rng
 from stilt.kernels.boundaries import ACTIVE
-from stilt.kernels.layout import Columns
+from stilt.kernels.layout import Columns, GridShape
 from stilt.kernels.particles import Clock, Ensemble, Physics
+from stilt.transport.native.program_grid import Window, program_window
 from stilt.transport.native.recipe import ColumnSource
 from stilt.transport.native.release import Release
 from stilt.transport.native.release_terrain import program_terrain, terrain_at, tiles_of
@@ -249,6 +250,10 @@ def simulate(
         layer=np.ones(n, dtype=np.int64),
         top_level=np.ones(n, dtype=np.int64),
     )
+    sequential = stream == rng.HYSPLIT
+    window = Window(0, 0, 0)
+    if sequential:
+        window = program_window(source.series.grid, ensemble.x, ensemble.y)
     n_records = n_steps // physics.record_every
     values = np.empty((particles.N_RECORDED, n, n_records), dtype=np.float32)
     xy = np.empty((2, n, n_records), dtype=np.float64)
@@ -277,10 +282,18 @@ def simulate(
             active = ensemble.status == ACTIVE
             if not active.any():
                 break
+            if sequential:
+                # found at each analysis, taken up once a particle comes near the edge of the one in use
+                around = program_window(source.series.grid, ensemble.x[active], ensemble.y[active])
             wanted = sorted(tiles_of(ensemble.x[active], ensemble.y[active], shape))
             prepared += a.load(wanted) + b.load(wanted)
-            for clock in _pieces(stretch.clock, n, workers, sequential=stream == rng.HYSPLIT):
-                blocks = _blocks(n, clock, workers, sequential=stream == rng.HYSPLIT)
+            for clock in _pieces(stretch.clock, n, workers, sequential=sequential):
+                if sequential:
+                    active = ensemble.status == ACTIVE
+                    if window.near_edge(ensemble.x[active], ensemble.y[active]):
+                        window = around
+                    shape = shape._replace(west=window.west, south=window.south)
+                blocks = _blocks(n, clock, workers, sequential=sequential)
                 while blocks:
                     missing = np.zeros(a.columns.slots.shape, dtype=np.uint8)
                     view_a, view_b = a.columns, b.columns
@@ -292,6 +305,7 @@ def simulate(
                         missing: np.ndarray = missing,
                         view_a: Columns = view_a,
                         view_b: Columns = view_b,
+                        shape: GridShape = shape,
                     ) -> int:
                         return particles.advance(
                             stream, states[worker], spares[worker], view_a, view_b, shape, levels, physics,
@@ -326,7 +340,8 @@ def simulate(
 def _pieces(clock: Clock, n: int, workers: int, *, sequential: bool) -> list[Clock]:
     """Cut a clock so that one call of all particles, or of one block, stays short."""
     steps = clock.last_step - clock.first_step
-    per_call = max(1, _PARTICLE_MINUTES_PER_CALL // max(1, n)) if sequential else steps
+    # in the program's order minute by minute: its window may move at each
+    per_call = 1 if sequential else steps
     per_call = min(per_call, max(1, _PARTICLE_MINUTES_PER_CALL))
     pieces = []
     for first in range(clock.first_step, clock.last_step, per_call):
