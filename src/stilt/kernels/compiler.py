@@ -27,6 +27,7 @@ import llvmlite.binding
 import numba
 import numpy as np
 import platformdirs
+from numba.core.registry import CPUDispatcher
 
 
 def cache_root() -> Path:
@@ -101,6 +102,27 @@ def _keep_going_when_full(dispatcher: Any) -> None:
     cache.save_overload = save_if_possible
 
 
+class _Kernel(CPUDispatcher):  # type: ignore[misc]
+    """A compiled function that other kernels see as its twin."""
+
+    @property
+    def _numba_type_(self) -> Any:
+        return self.called_by_kernels._type
+
+
+def _called_bare(dispatcher: Any, function: Callable, options: dict[str, Any]) -> Any:
+    """
+    Let other kernels call a twin of this one that Python cannot call, and that is not kept on disk.
+
+    What unpacks the arguments of a call from Python is longer than most kernels and holds a copy of each;
+    a kernel that only other kernels call never needs it, and those hold its code already.
+    """
+    twin = numba.njit(**options, no_cpython_wrapper=True)(function)
+    dispatcher.called_by_kernels = twin
+    dispatcher.__class__ = _Kernel
+    return dispatcher
+
+
 def kernel(function: Callable | None = None, *, allocates: bool = True, **options: Any) -> Any:
     """
     Compile a function with numba: no GIL, cached on disk, no fast-math unless asked.
@@ -118,8 +140,9 @@ def kernel(function: Callable | None = None, *, allocates: bool = True, **option
     if not allocates:
         options["_nrt"] = False
         options.setdefault("forceinline", True)
+    options["no_cfunc_wrapper"] = True  # no kernel is handed to C code
     if folder is None:
-        return numba.njit(**options)(function)
+        return _called_bare(numba.njit(**options)(function), function, options)
     # numba reads the folder when the function is decorated; the user's own functions keep theirs
     previous = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder)
@@ -128,4 +151,4 @@ def kernel(function: Callable | None = None, *, allocates: bool = True, **option
     finally:
         numba.config.CACHE_DIR = previous
     _keep_going_when_full(dispatcher)
-    return dispatcher
+    return _called_bare(dispatcher, function, options)
