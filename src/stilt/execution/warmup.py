@@ -8,6 +8,10 @@ compiles first and they load the result; the user is told why the first run begi
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +26,8 @@ def warm_up(config: ModelConfig, reporter: Reporter, *, share: bool) -> None:
     """
     Compile the kernels of a run, unless this machine has them already.
 
+    Where the result can be kept, the kernels of footprints are compiled by a second process meanwhile.
+
     Parameters
     ----------
     config : ModelConfig
@@ -29,21 +35,49 @@ def warm_up(config: ModelConfig, reporter: Reporter, *, share: bool) -> None:
     reporter : Reporter
         Told when there is something to wait for.
     share : bool
-        Whether worker processes will want them; one process alone compiles what it needs as it goes.
+        Whether worker processes will want them; one process alone that cannot keep them compiles what it
+        needs as it goes.
     """
     if not _compiles():
         return
     marker = _marker(config)
     if marker is not None and marker.exists():
         return
-    reporter.say("compiling kernels, once per machine and version (about a minute) ...")
-    if not share:
+    reporter.say("compiling kernels, once per machine and version (about half a minute) ...")
+    if marker is None and not share:
         return
-    from stilt.footprint import warm_up as warm_up_footprints
-
-    get_engine(config.engine, config.engine_section).warm_up(config.transport_params())
-    warm_up_footprints()
+    with _compiling_footprints(None if marker is None else marker.parent):
+        get_engine(config.engine, config.engine_section).warm_up(config.transport_params())
     note_warm(config)
+
+
+@contextlib.contextmanager
+def _compiling_footprints(folder: Path | None) -> Iterator[None]:
+    """Compile the kernels of footprints in a process of their own, started in a folder; None: after."""
+    if folder is None:
+        yield
+        status = 1
+    else:
+        from stilt.kernels.compiler import cache_root
+
+        # started elsewhere, so that no file of the user's own folder is imported
+        paths = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        environment = {**os.environ, "PYTHONPATH": paths, "PYSTILT_CACHE_DIR": str(cache_root().absolute())}
+        command = [sys.executable, "-c", "from stilt.footprint import warm_up; warm_up()"]
+        silent = subprocess.DEVNULL
+        with subprocess.Popen(  # noqa: S603 - our own interpreter
+            command, cwd=folder, env=environment, stdin=silent, stdout=silent, stderr=silent
+        ) as process:
+            try:
+                yield
+            except BaseException:
+                process.kill()
+                raise
+            status = process.wait()
+    if status:
+        from stilt.footprint import warm_up as warm_up_footprints
+
+        warm_up_footprints()
 
 
 def note_warm(config: ModelConfig) -> None:

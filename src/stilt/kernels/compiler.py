@@ -102,7 +102,7 @@ def _keep_going_when_full(dispatcher: Any) -> None:
     cache.save_overload = save_if_possible
 
 
-class _Kernel(CPUDispatcher):  # type: ignore[misc]
+class _Kernel(CPUDispatcher):
     """A compiled function that other kernels see as its twin."""
 
     @property
