@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from stilt.storage import Store
 from stilt.storage.layout import (
+    BY_ID,
     ERROR_SUFFIX,
     ERROR_TRAJECTORY,
     TRAJECTORY,
@@ -23,6 +24,7 @@ from stilt.storage.layout import (
     footprint_artifact,
     keys_of_many,
 )
+from stilt.storage.local import LocalStore
 
 if TYPE_CHECKING:
     from stilt.config import ModelConfig
@@ -282,14 +284,21 @@ def survey(store: Store, groups: Mapping[tuple[str, ...], Sequence[str]]) -> Sur
     """
     if store.is_remote:
         return _survey_at_once(store, groups)
+    # one listing tells what has begun; only there is anything to look for
+    begun = store.folders(BY_ID) if isinstance(store, LocalStore) else None
     complete: set[str] = set()
-    incomplete: list[str] = []
+    pending: set[str] = set()
+    failed: set[str] = set()
     for expected, sim_ids in groups.items():
-        done = set(_complete(store, sim_ids, expected))
+        here = sim_ids if begun is None or not expected else [each for each in sim_ids if each in begun]
+        done = set(_complete(store, here, expected))
+        rest = here if not done else [sim_id for sim_id in here if sim_id not in done]
+        failed.update(failed_ids(store, rest))
         complete |= done
-        incomplete += [sim_id for sim_id in sim_ids if sim_id not in done]
-    failed = frozenset(failed_ids(store, incomplete))
-    return Survey(frozenset(complete), failed, frozenset(incomplete) - failed)
+        pending.update(sim_ids)
+    pending -= complete
+    pending -= failed
+    return Survey(frozenset(complete), frozenset(failed), frozenset(pending))
 
 
 def _survey_at_once(store: Store, groups: Mapping[tuple[str, ...], Sequence[str]]) -> Survey:
