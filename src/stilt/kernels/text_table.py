@@ -112,7 +112,7 @@ def read_rows(text, begin, slots, powers, wide, narrow):
             mantissa = np.int64(0)
             digits = k
             while k < end:
-                digit = text[k] - _ZERO
+                digit = np.int64(text[k]) - _ZERO
                 if digit < 0 or digit > 9:
                     break
                 mantissa = mantissa * 10 + digit
@@ -123,7 +123,7 @@ def read_rows(text, begin, slots, powers, wide, narrow):
                 k += 1
                 point = k
                 while k < end:
-                    digit = text[k] - _ZERO
+                    digit = np.int64(text[k]) - _ZERO
                     if digit < 0 or digit > 9:
                         break
                     mantissa = mantissa * 10 + digit
@@ -151,7 +151,7 @@ def read_rows(text, begin, slots, powers, wide, narrow):
                 power = 0
                 first_digit = k
                 while k < end and k - first_digit < 4:
-                    digit = text[k] - _ZERO
+                    digit = np.int64(text[k]) - _ZERO
                     if digit < 0 or digit > 9:
                         break
                     power = power * 10 + digit

@@ -74,6 +74,8 @@ def test_fortran_writes_numbers_in_many_ways(field, value):
     assert np.signbit(wide[0, 0]) == np.signbit(value)
 
 
+# too many digits overflow first and are counted then; without compilation numpy warns of the first
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 @pytest.mark.parametrize(
     "field", ["NaN", "Infinity", "****", "1.0*", "-", ".", "1.2.3", "0x10", "1E", "12345678901234567890."]
 )
