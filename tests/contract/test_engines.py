@@ -90,7 +90,7 @@ def test_rows_go_by_time_and_particle_in_the_columns_asked_for(run, breeze, spot
     assert table["time"].tolist() == [sign * (1.0 + k) for k in range(120) for _ in range(10)]
     assert table["indx"].tolist() == list(range(1, 11)) * 120
     assert np.isfinite(table.to_numpy(dtype=float)).all()
-    assert result.exits == {"end of run": 10, "west": 0, "east": 0, "south": 0, "north": 0}
+    assert result.exits == {"end of run": 10, "west": 0, "east": 0, "south": 0, "north": 0, "top": 0}
     (met,) = result.met_files
     assert set(met) == {"name", "size", "first", "last"}
     assert met["name"] == "breeze.arl"
