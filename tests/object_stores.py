@@ -14,6 +14,7 @@ import contextlib
 import email.utils
 import hashlib
 import hmac
+import importlib.util
 import os
 import shutil
 import socket
@@ -97,21 +98,37 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(10)
 
 
+# moto looks at If-Match and stores in two steps; between them another thread's put may fall, which no
+# real S3 lets happen, so what changes objects goes one request at a time
+_MOTO = """
+import sys, threading
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+
+app, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+def in_turn(environ, start_response):
+    if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        return app(environ, start_response)
+    with lock:
+        return app(environ, start_response)
+
+run_simple("127.0.0.1", int(sys.argv[1]), in_turn, threaded=True)
+"""
+
+
 class S3(Server):
     """moto."""
 
     scheme = "s3"
 
     def __init__(self, folder: Path) -> None:
-        program = shutil.which(
-            "moto_server", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        )
-        if program is None:
-            not_here("moto_server is not installed (pip install 'moto[server,s3]')")
+        if importlib.util.find_spec("moto") is None:
+            not_here("moto is not installed (pip install 'moto[server,s3]')")
         self.port = free_port()
         self.log = (folder / "moto.log").open("wb")
         self.process = subprocess.Popen(
-            [program, "-H", "127.0.0.1", "-p", str(self.port)], stdout=self.log, stderr=self.log
+            [sys.executable, "-c", _MOTO, str(self.port)], stdout=self.log, stderr=self.log
         )
         _await_port(self.port, self.process, "moto_server")
 
