@@ -25,12 +25,21 @@ def stop_flag():
     flag.close()
 
 
-def worker_children() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if child.is_running() and "resource_tracker" not in " ".join(child.cmdline())
-    ]
+@pytest.fixture
+def worker_children():
+    """What runs below this process that did not when the test began (the session's servers may)."""
+    before = set(psutil.Process().children(recursive=True))
+
+    def alive() -> list[psutil.Process]:
+        return [
+            child
+            for child in psutil.Process().children(recursive=True)
+            if child not in before
+            and child.is_running()
+            and "resource_tracker" not in " ".join(child.cmdline())
+        ]
+
+    return alive
 
 
 def pool(tasks, work, flag, n_workers=2):
@@ -51,7 +60,7 @@ def test_inline_runs_in_order_and_stops_between_tasks(stop_flag):
     assert seen == [0, 1, 2]
 
 
-def test_pool_takes_tasks_only_as_workers_become_free(stop_flag):
+def test_pool_takes_tasks_only_as_workers_become_free(stop_flag, worker_children):
     """Tasks may be a long stream: no more are taken than are running, and one thread each."""
     taken = []
 
@@ -79,7 +88,7 @@ def test_pool_takes_tasks_only_as_workers_become_free(stop_flag):
     assert ONE_THREAD["OMP_NUM_THREADS"] == "1"
 
 
-def test_only_the_task_that_kills_its_worker_fails(stop_flag, tmp_path):
+def test_only_the_task_that_kills_its_worker_fails(stop_flag, tmp_path, worker_children):
     """A task that dies once succeeds when alone; one that always dies fails; the others never notice."""
     once = tmp_path / "once"
 
@@ -99,7 +108,7 @@ def test_only_the_task_that_kills_its_worker_fails(stop_flag, tmp_path):
     assert worker_children() == []
 
 
-def test_workers_that_cannot_even_start_end_the_run(stop_flag):
+def test_workers_that_cannot_even_start_end_the_run(stop_flag, worker_children):
     """When nothing but deaths comes back, the run gives up instead of trying every task twice."""
 
     def work(task, should_stop):
@@ -112,7 +121,7 @@ def test_workers_that_cannot_even_start_end_the_run(stop_flag):
     assert worker_children() == []
 
 
-def test_raised_flag_reaches_running_workers(stop_flag):
+def test_raised_flag_reaches_running_workers(stop_flag, worker_children):
     """Running tasks are told; no new ones begin; nobody is left."""
 
     def work(task, should_stop):

@@ -360,8 +360,8 @@ def format_exact(value: np.float32) -> str:
 
     Seven digits, as usual, where they do; up to nine where they do not.
 
-    >>> format_exact(np.float32(1327.9642)), format_exact(np.float32(281.23457))
-    (' 0.1327964E+04', '     281.23457')
+    >>> format_exact(np.float32(1327.964)), format_exact(np.float32(281.23456))
+    (' 0.1327964E+04', '     281.23456')
     """
     usual = format_exponential(float(value))
     if np.float32(float(usual)) == value:
