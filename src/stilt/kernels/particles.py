@@ -10,188 +10,38 @@ the result depends on when that was.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
-from stilt.kernels import boundaries, dilution, layout, rng
+from stilt.kernels import boundaries, layout, rng
 from stilt.kernels.advection import advect
 from stilt.kernels.boundaries import ACTIVE, NEEDS_COLUMNS
 from stilt.kernels.compiler import kernel
-from stilt.kernels.dispersion import density_at, disperse
+from stilt.kernels.dispersion import disperse
 from stilt.kernels.interpolation import (
-    Profile,
-    bilinear,
     column_value,
-    fill_mean,
     fill_prescribed_turbulence,
     find_place,
-    mean_value,
     nearest_value,
-    new_profile,
     want_tiles,
+)
+from stilt.kernels.met_error import correlated_profiles, distance_km, next_zi_error, perturb_winds
+from stilt.kernels.recording import (
+    FOOT,
+    MLHT,
+    N_DEFAULT,
+    N_RECORDED,
+    SAMT,
+    SIGW,
+    TLGR,
+    ZAGL,
+    ZSFC,
+    record_surroundings,
 )
 
 F = np.float32
 N = np.uint64
 _ZERO, _HALF, _ONE, _60 = F(0.0), F(0.5), F(1.0), F(60.0)
-_NO_RAIN_FIELD, _NO_CONVECTIVE_RAIN_FIELD = F(-0.001 / 60.0), F(-0.9)
-"""What ``hycs_std`` prints where the meteorology has no precipitation."""
-
-# what is recorded for each particle and output time, beside its position
-(
-    ZAGL,
-    FOOT,
-    SAMT,
-    MLHT,
-    SIGW,
-    TLGR,
-    PRES,
-    DENS,
-    TEMZ,
-    RHFR,
-    ZSFC,
-    TEMP,
-    SPHU,
-    WOUT,
-    SHTF_OUT,
-    WHTF_OUT,
-    TCLD_OUT,
-    LCLD_OUT,
-    RAIN_OUT,
-    CRAI_OUT,
-) = range(20)
-N_RECORDED = 20
-N_DEFAULT = TEMP
-"""The columns before this one cost nothing extra."""
-
-
-class Ensemble(NamedTuple):
-    """State of all particles."""
-
-    x: np.ndarray
-    """1-based grid coordinate, float32 as in hycs_std (``design/2026-11-22-float32-positions.md``)."""
-    y: np.ndarray
-    sigma: np.ndarray
-    """Terrain-following height [1], float32."""
-    u_turb: np.ndarray
-    """Turbulent velocity along x [m s-1], float32; NaN before the first step."""
-    v_turb: np.ndarray
-    w_ratio: np.ndarray
-    """Turbulent vertical velocity over sigma_w [1], float32."""
-    foot: np.ndarray
-    """Sensitivity since the last recorded time, float32."""
-    samt: np.ndarray
-    """Minutes below the dilution height since the last recorded time, float32."""
-    status: np.ndarray
-    """int64, ACTIVE or the side the particle left by."""
-    steps: np.ndarray
-    """int64, steps done."""
-    wind_error: np.ndarray
-    """float32, shape (n, 2, n_levels): normalised error profiles of u and v; (n, 2, 0) without."""
-    zi_error: np.ndarray
-    """float32, shape (n,): PBL-height error [percent]."""
-    layer: np.ndarray
-    """int64: layer of each particle when last seen; only where to start looking."""
-    top_level: np.ndarray
-    """int64: level above the mixed layer when last seen; only where to start looking."""
-
-
-class Work(NamedTuple):
-    """Working memory of one thread."""
-
-    start: Profile
-    end: Profile
-    record: np.ndarray
-    """float32, shape (N_RECORDED,): what the last step found."""
-    velocity: np.ndarray
-    """float32, shape (4,)."""
-    fresh: np.ndarray
-    """float32, shape (4, n_levels): new wind errors."""
-    stamp: np.ndarray
-    """int64, shape (1,): number of the current step, which says what in the profiles is valid."""
-
-
-def new_work(n_levels: int) -> Work:
-    """Make the working memory of one thread."""
-    return Work(
-        new_profile(n_levels),
-        new_profile(n_levels),
-        np.zeros(N_RECORDED, dtype=np.float32),
-        np.zeros(4, dtype=np.float32),
-        np.zeros((4, n_levels), dtype=np.float32),
-        np.zeros(1, dtype=np.int64),
-    )
-
-
-class Physics(NamedTuple):
-    """Settings the time loop needs."""
-
-    time_sign: np.float32
-    turbulence: bool
-    """False: mean wind only (``nturb: 1``)."""
-    veght: np.float32
-    """Dilution height: fraction of zi up to 1, metres above."""
-    tlfrac: np.float32
-    h_memory: np.float32
-    """Share of the horizontal turbulent velocity kept over a step [1]."""
-    h_rest: np.float32
-    """Share of the fresh one."""
-    has_wind_error: bool
-    siguverr: np.float32
-    tluverr: np.float32
-    zcoruverr: np.float32
-    horcoruverr: np.float32
-    has_zi_error: bool
-    sigzierr: np.float32
-    tlzierr: np.float32
-    horcorzierr: np.float32
-    record_every: int
-    """Steps between recorded times."""
-    records_all: bool
-    """Record the columns beyond the default ones too."""
-
-
-class Clock(NamedTuple):
-    """How steps map to time between the two analyses."""
-
-    first_step: int
-    """First step of this interval, counted from the release."""
-    last_step: int
-    """One past the last."""
-    offset: np.float32
-    """Minutes from the first analysis to the start of ``first_step``, positive in the run's direction."""
-    interval: np.float32
-    """Minutes between the analyses."""
-
-
-@kernel(allocates=False, forceinline=False)
-def correlated_profiles(kind, state, spare, levels, depth, length, out):
-    """
-    Fill pairs (u, v) of profiles with standard normal deviates correlated over a length in height.
-
-    Parameters
-    ----------
-    kind, state, spare
-        Stream of random numbers.
-    levels : Levels
-        Internal levels.
-    depth, length : float32
-        Depth of the coordinate and the correlation length [m].
-    out : ndarray of float32, shape (2 * n_pairs, n_levels)
-        Filled.
-    """
-    n_pairs = out.shape[0] // 2
-    for row in range(2 * n_pairs):
-        out[row, 0] = rng.normal(kind, state, spare)
-    for k in range(1, levels.sigma.size):
-        a = math.exp(-depth * (levels.sigma[k - 1] - levels.sigma[k]) / length)
-        rest = math.sqrt(_ONE - a * a)
-        # in the program's stream: u of every pair, then v of every pair; pair by pair at the first level
-        for component in range(2):
-            for pair in range(n_pairs):
-                row = 2 * pair + component
-                out[row, k] = a * out[row, k - 1] + rest * rng.normal(kind, state, spare)
 
 
 @kernel
@@ -216,50 +66,6 @@ def release_all(kind, state, spare, physics, levels, depth, ensemble):
         for p in range(n):
             rng.start_draws(kind, state, p, rng.ZI_ERROR_STEP)
             ensemble.zi_error[p] = physics.sigzierr * rng.normal(kind, state, spare)
-
-
-@kernel(allocates=False, forceinline=False)
-def perturb_winds(
-    kind, state, spare, a, b, start_place, end_place, levels, physics, work, stamp, depth, gx, gy, km, errors
-):
-    """Add the wind error to the start and end profiles and carry it on by one step."""
-    n = levels.sigma.size
-    for k in range(n):
-        fill_mean(a, b, start_place, k, work.start, stamp)
-        fill_mean(a, b, end_place, k, work.end, stamp)
-    in_time = math.exp(-_ONE / physics.tluverr)
-    in_space = math.exp(-km / physics.horcoruverr)
-    fresh = work.fresh
-    correlated_profiles(kind, state, spare, levels, depth, physics.zcoruverr, fresh)
-    time_rest = math.sqrt(_ONE - in_time * in_time)
-    space_rest = math.sqrt(_ONE - in_space * in_space)
-    for c in range(2):
-        cells = _60 / (gx if c == 0 else gy)
-        at = layout.U if c == 0 else layout.V
-        for k in range(n):
-            error = physics.siguverr * errors[c, k]
-            work.start.mean[k * layout.MEAN_VARIABLES + at] += error * cells
-            error = in_time * error + time_rest * physics.siguverr * fresh[c, k]
-            error = in_space * error + space_rest * physics.siguverr * fresh[2 + c, k]
-            work.end.mean[k * layout.MEAN_VARIABLES + at] += error * cells
-            errors[c, k] = error / physics.siguverr
-
-
-@kernel(allocates=False, forceinline=False)
-def next_zi_error(kind, state, spare, physics, km, error):
-    """Carry the PBL-height error [percent] on by one step over a distance [km]."""
-    for memory in (math.exp(-_ONE / physics.tlzierr), math.exp(-km / physics.horcorzierr)):
-        rest = math.sqrt(_ONE - memory * memory) * physics.sigzierr
-        error = memory * error + rest * rng.normal(kind, state, spare)
-    return error
-
-
-@kernel(allocates=False)
-def distance_km(gx, gy, dx, dy):
-    """Return the length [km] of a displacement in grid cells."""
-    x = gx * dx
-    y = gy * dy
-    return math.sqrt(x * x + y * y) / F(1000.0)
 
 
 @kernel(allocates=False)
@@ -400,76 +206,6 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
     record[TLGR] = tl
     record[ZSFC] = terrain
     return ACTIVE, x, y, end_place, layer
-
-
-@kernel(allocates=False, forceinline=False)
-def record_precipitation(a, b, place, base, interval, work):
-    """Record precipitation [m min-1] from what has accumulated at the two analyses, as the program does."""
-    record = work.record
-    at = N(base) + N(layout.RAIN)
-    first = a.values[place.near_a + at]
-    second = b.values[place.near_b + at]
-    if first == layout.MISSING or second == layout.MISSING:
-        record[RAIN_OUT] = _NO_RAIN_FIELD
-        record[CRAI_OUT] = _NO_CONVECTIVE_RAIN_FIELD
-        return
-    # a fall from the first to the second means that the accumulation began anew
-    fallen = second - first if second >= first else second
-    cloud = record[TCLD_OUT]
-    if cloud >= _ZERO:
-        fallen = fallen * cloud
-    record[RAIN_OUT] = fallen / interval
-    at = N(base) + N(layout.CRAI)
-    convective = bilinear(
-        b.values, place.b00 + at, place.b10 + at, place.b01 + at, place.b11 + at, place.fx, place.fy
-    )
-    record[CRAI_OUT] = convective / interval
-
-
-@kernel(allocates=False)
-def record_surroundings(a, b, place, levels, physics, work, stamp, sigma, layer, depth, interval):
-    """Record the air around a particle at the end of a step, at the mean-advected point."""
-    n = levels.sigma.size
-    end, record = work.end, work.record
-    low = 1
-    while low < n - 1 and levels.sigma[low] > sigma:
-        low += 1
-    fill_mean(a, b, place, low - 1, end, stamp)
-    density = density_at(a, b, place, end, stamp, low - 1, True)
-    pressure = mean_value(end, low - 1, layout.PRESSURE)
-    temperature = mean_value(end, low - 1, layout.TEMPERATURE)
-    humidity = mean_value(end, low - 1, layout.HUMIDITY)
-    if sigma <= levels.sigma[0]:
-        fill_mean(a, b, place, low, end, stamp)
-        part = (sigma - levels.sigma[low - 1]) / (levels.sigma[low] - levels.sigma[low - 1])
-        density = (density_at(a, b, place, end, stamp, low, True) - density) * part + density
-        pressure = (mean_value(end, low, layout.PRESSURE) - pressure) * part + pressure
-        temperature = (mean_value(end, low, layout.TEMPERATURE) - temperature) * part + temperature
-        humidity = (mean_value(end, low, layout.HUMIDITY) - humidity) * part + humidity
-    record[PRES] = pressure
-    record[DENS] = density
-    record[TEMZ] = temperature
-    record[RHFR] = humidity
-    if physics.records_all:
-        base = N(n * layout.PER_LEVEL)
-        fill_mean(a, b, place, 0, end, stamp)
-        record[TEMP] = mean_value(end, 0, layout.TEMPERATURE)
-        # the program finds humidity while it disperses, and prints 0 where it does not
-        record[SPHU] = _ZERO
-        if physics.turbulence:
-            level = min(layer, n) - 1
-            fill_mean(a, b, place, level, end, stamp)
-            record[SPHU] = dilution.specific_humidity(
-                density_at(a, b, place, end, stamp, level, True),
-                mean_value(end, level, layout.TEMPERATURE),
-                mean_value(end, level, layout.HUMIDITY),
-            )
-        record[WOUT] = -physics.time_sign * work.velocity[2] * depth / _60
-        record[SHTF_OUT] = column_value(a, b, place, base + N(layout.SHTF))
-        record[WHTF_OUT] = column_value(a, b, place, base + N(layout.WHTF))
-        record[TCLD_OUT] = nearest_value(a, b, place, base + N(layout.TCLD)) / F(100.0)
-        record[LCLD_OUT] = column_value(a, b, place, base + N(layout.LCLD))
-        record_precipitation(a, b, place, base, interval, work)
 
 
 @kernel(allocates=False)

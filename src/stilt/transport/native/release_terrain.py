@@ -15,7 +15,7 @@ import numpy as np
 from stilt.kernels import layout, particles
 from stilt.kernels.interpolation import column_value, find_place
 from stilt.kernels.layout import TILE_BITS
-from stilt.kernels.particles import Clock
+from stilt.kernels.state import Clock
 from stilt.transport.native.recipe import ColumnSource
 from stilt.transport.native.release import Release
 from stilt.transport.native.tiles import TimeColumns, grid_shape

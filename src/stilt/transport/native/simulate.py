@@ -19,10 +19,10 @@ import numpy as np
 
 from stilt.config import TransportParams
 from stilt.errors import ConfigError, Interrupted, MetCoverageError, TransportTimeoutError
-from stilt.kernels import particles, rng
+from stilt.kernels import particles, recording, rng
 from stilt.kernels.boundaries import ACTIVE
 from stilt.kernels.layout import Columns, GridShape
-from stilt.kernels.particles import Clock, Ensemble, Physics
+from stilt.kernels.state import Clock, Ensemble, Physics, new_work
 from stilt.transport.native.program_grid import Window, program_window
 from stilt.transport.native.recipe import ColumnSource
 from stilt.transport.native.release import Release
@@ -44,7 +44,7 @@ class Recorded:
     Attributes
     ----------
     values : ndarray of float32, shape (N_RECORDED, n_particles, n_times)
-        In the order of :mod:`stilt.kernels.particles`.
+        In the order of :mod:`stilt.kernels.recording`.
     xy : ndarray of float64, shape (2, n_particles, n_times)
         Grid coordinates.
     minutes : ndarray of float64, shape (n_times,)
@@ -255,13 +255,13 @@ def simulate(
     if sequential:
         window = program_window(source.series.grid, ensemble.x, ensemble.y)
     n_records = n_steps // physics.record_every
-    values = np.empty((particles.N_RECORDED, n, n_records), dtype=np.float32)
+    values = np.empty((recording.N_RECORDED, n, n_records), dtype=np.float32)
     xy = np.empty((2, n, n_records), dtype=np.float64)
 
     workers = 1 if stream == rng.HYSPLIT else (threads or thread_count())
     states = [rng.new_state(stream, seed, key) for _ in range(workers)]
     spares = [np.zeros(1, dtype=np.float32) for _ in range(workers)]
-    memories = [particles.new_work(levels.sigma.size) for _ in range(workers)]
+    memories = [new_work(levels.sigma.size) for _ in range(workers)]
     particles.release_all(stream, states[0], spares[0], physics, levels, depth, ensemble)
 
     def heed(done_steps: int) -> None:

@@ -7,31 +7,31 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from stilt.kernels import particles
+from stilt.kernels import recording
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.transport.native.simulate import Recorded
 
 _RECORDED_COLUMNS = {
-    "zagl": particles.ZAGL,
-    "foot": particles.FOOT,
-    "samt": particles.SAMT,
-    "mlht": particles.MLHT,
-    "sigw": particles.SIGW,
-    "tlgr": particles.TLGR,
-    "pres": particles.PRES,
-    "dens": particles.DENS,
-    "temz": particles.TEMZ,
-    "rhfr": particles.RHFR,
-    "zsfc": particles.ZSFC,
-    "temp": particles.TEMP,
-    "sphu": particles.SPHU,
-    "wout": particles.WOUT,
-    "shtf": particles.SHTF_OUT,
-    "whtf": particles.WHTF_OUT,
-    "tcld": particles.TCLD_OUT,
-    "lcld": particles.LCLD_OUT,
-    "rain": particles.RAIN_OUT,
-    "crai": particles.CRAI_OUT,
+    "zagl": recording.ZAGL,
+    "foot": recording.FOOT,
+    "samt": recording.SAMT,
+    "mlht": recording.MLHT,
+    "sigw": recording.SIGW,
+    "tlgr": recording.TLGR,
+    "pres": recording.PRES,
+    "dens": recording.DENS,
+    "temz": recording.TEMZ,
+    "rhfr": recording.RHFR,
+    "zsfc": recording.ZSFC,
+    "temp": recording.TEMP,
+    "sphu": recording.SPHU,
+    "wout": recording.WOUT,
+    "shtf": recording.SHTF_OUT,
+    "whtf": recording.WHTF_OUT,
+    "tcld": recording.TCLD_OUT,
+    "lcld": recording.LCLD_OUT,
+    "rain": recording.RAIN_OUT,
+    "crai": recording.CRAI_OUT,
 }
 
 _CONSTANT_COLUMNS = {"dswf": 0.0, "icdx": 2.0, "zloc": -999.0}
