@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from stilt.kernels.compiler import kernel
+
+F = np.float32
 
 ACTIVE = 0
 LEFT_WEST, LEFT_EAST, LEFT_SOUTH, LEFT_NORTH = 1, 2, 3, 4
@@ -51,14 +55,14 @@ def side_outside(x, y, grid):
     Coordinates count from ``grid.west`` and ``grid.south``.
     """
     if not grid.is_cyclic:
-        if x + grid.west < 1.0:
+        if x < F(1 - grid.west):
             return LEFT_WEST
-        if x + grid.west > grid.nx:
+        if x > F(grid.nx - grid.west):
             return LEFT_EAST
     if not grid.is_global:
-        if y + grid.south < 1.0:
+        if y < F(1 - grid.south):
             return LEFT_SOUTH
-        if y + grid.south > grid.ny:
+        if y > F(grid.ny - grid.south):
             return LEFT_NORTH
     return ACTIVE
 
