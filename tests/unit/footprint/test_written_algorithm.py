@@ -31,7 +31,8 @@ def written_algorithm(table: pd.DataFrame, grid: Grid, smooth_factor: float, *, 
     is_round = is_degrees and east - west == 360.0
     if is_degrees:
         cut = 0.0 if east > 180.0 and not is_round else -180.0
-        rows["long"] = (rows["long"] - cut) % 360.0 + cut
+        beyond = (rows["long"] < cut) | (rows["long"] >= cut + 360.0)  # the others keep their last bit
+        rows.loc[beyond, "long"] = (rows["long"] - cut) % 360.0 + cut
     rows = with_early_rows(rows, grid, sign, is_degrees)
     rows["x"], rows["y"] = rows["long"], rows["lati"]
     if not is_degrees:
@@ -52,15 +53,16 @@ def written_algorithm(table: pd.DataFrame, grid: Grid, smooth_factor: float, *, 
             bandwidths[rtime] = sigma
 
     nx, ny = (math.floor(round(span, 6)) for span in ((east - west) / grid.xres, (north - south) / grid.yres))
-    x_edges, y_edges = west + np.arange(nx + 1) * grid.xres, south + np.arange(ny + 1) * grid.yres
+    widest = max(bandwidths.values(), default=0.0)
+    x_margin, y_margin = (2 * math.floor(3 * widest / size) + 1 for size in (grid.xres, grid.yres))
     layers: dict[int, np.ndarray] = {}
     for row in rows[rows["foot"] > 0].itertuples():
         sigma = 0.0
         if bandwidths:
             sigma = bandwidths[min(bandwidths, key=lambda known: (abs(known - row.rtime), known))]
         hx, hy = math.floor(3 * sigma / grid.xres), math.floor(3 * sigma / grid.yres)
-        i = math.floor((row.x - x_edges[0]) / grid.xres)
-        j = math.floor((row.y - y_edges[0]) / grid.yres)
+        i = cell_of(row.x, west, grid.xres, x_margin)
+        j = cell_of(row.y, south, grid.yres, y_margin)
         di, dj = np.meshgrid(np.arange(-hx, hx + 1), np.arange(-hy, hy + 1))
         weights = np.ones((1, 1))
         if sigma > 0.0:
@@ -80,6 +82,17 @@ def written_algorithm(table: pd.DataFrame, grid: Grid, smooth_factor: float, *, 
             share = row.foot * weights / weights.sum() / n_particles
             np.add.at(layer, (line[inside], column[inside]), share[inside])
     return layers
+
+
+def cell_of(where: float, low: float, size: float, margin: int) -> int:
+    """
+    Return the cell of a position, edges being counted from the margin of the widest kernel.
+
+    Rounded positions lie on edges, and the last bit decides on which side.
+    """
+    start = low - margin * size
+    near = math.floor((where - start) / size) + np.arange(-1, 2)
+    return int(near[start + near * size <= where].max()) - margin
 
 
 def about_their_middle(lon: np.ndarray) -> np.ndarray:
@@ -113,7 +126,7 @@ def with_early_rows(rows: pd.DataFrame, grid: Grid, sign: float, is_degrees: boo
             dx = np.minimum(dx, 360.0 - dx)
         if dx.size:
             steps.append((np.median(dx), np.median(np.abs(np.diff(y)))))
-    dx, dy = np.median(steps, axis=0)
+    dx, dy = np.median(steps, axis=0) if steps else (0.0, 0.0)
     if not (dx > grid.xres or dy > grid.yres):
         return rows
     wanted = [0.1 * k for k in range(101)] + [10.2 + 0.2 * k for k in range(50)]
@@ -127,7 +140,7 @@ def with_early_rows(rows: pd.DataFrame, grid: Grid, sign: float, is_degrees: boo
         new = {"time": np.array(times), "indx": indx}
         for name in ("long", "lati", "foot"):
             good = path[path[name].notna()].sort_values("time")
-            new[name] = np.interp(times, good["time"], good[name], left=np.nan, right=np.nan)
+            new[name] = lines_between(good["time"].to_numpy(), good[name].to_numpy(), np.array(times))
         parts.append(pd.DataFrame(new).dropna())
     dense = pd.concat(parts, ignore_index=True)
     dense["time"] = dense["time"].round(1)
@@ -136,6 +149,22 @@ def with_early_rows(rows: pd.DataFrame, grid: Grid, sign: float, is_degrees: boo
         if dense["foot"][after].sum() > 0:
             dense.loc[after, "foot"] *= rows["foot"][before].sum() / dense["foot"][after].sum()
     return dense
+
+
+def lines_between(known: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Interpolate from the smaller to the larger time, as R does: np.interp differs in the last bit."""
+    right = np.searchsorted(known, wanted).clip(1, max(known.size - 1, 1))
+    out = np.full(wanted.size, np.nan)
+    inside = (wanted >= known.min(initial=np.inf)) & (wanted <= known.max(initial=-np.inf))
+    for k in np.flatnonzero(inside):
+        same = np.flatnonzero(known == wanted[k])
+        if same.size:
+            out[k] = values[same[0]]
+        else:
+            i, j = right[k] - 1, right[k]
+            share = (wanted[k] - known[i]) / (known[j] - known[i])
+            out[k] = values[i] + (values[j] - values[i]) * share
+    return out
 
 
 def walk(
@@ -221,17 +250,78 @@ CASES = {
 }  # fmt: skip
 
 
+def random_case(seed: int) -> tuple[pd.DataFrame, Grid, float]:
+    """Particles, a grid about where they begin and a smoothing, drawn at random."""
+    rng = np.random.default_rng(seed)
+    kind = ["region", "date line", "globe", "projected"][seed % 4]
+    lat = rng.uniform(-60.0, 60.0)
+    lon = rng.uniform(179.9, 179.99) if kind == "date line" else rng.uniform(-170.0, 170.0)
+    table = walk(
+        lon, lat,
+        n=int(rng.choice([1, 2, 5, 9])), minutes=int(rng.choice([20, 70, 130, 200])),
+        speed=rng.choice([0.001, 0.005, 0.03]), spread=rng.choice([0.002, 0.02, 0.1]),
+        sign=rng.choice([-1.0, 1.0]), every=int(rng.choice([1, 2, 5])), seed=seed,
+    )  # fmt: skip
+    late, rounded, gaps, unknown, shuffled = rng.random(5) < 0.4
+    if late:
+        table["time"] += np.sign(table["time"]) * (table["indx"] - 1) * rng.choice([0.1, 0.3, 7.0])
+        table["time"] = table["time"].round(1)
+    if rounded:  # onto edges of the cells
+        table[["long", "lati"]] = table[["long", "lati"]].round(3)
+    if gaps:
+        table = table[rng.random(len(table)) < 0.7]
+        table.loc[table["time"].abs().between(60, 120), "foot"] = 0.0
+    if unknown:
+        table.loc[table.index % 11 == 3, "foot"] = np.nan
+    if shuffled:
+        table = table.sample(frac=1.0, random_state=seed)
+    if kind == "date line" and rng.random() < 0.5:
+        table["long"] %= 360.0
+    smooth_factor = float(rng.choice([0.0, 0.3, 1.0, 4.0, 20.0]))
+    if kind == "globe":
+        west = rng.choice([-180.0, 0.0])
+        return table, grid(west, west + 360.0, -90.0, 90.0, rng.choice([0.5, 1.0, 5.0])), smooth_factor
+    size, half = rng.choice([0.005, 0.01, 0.05, 0.2]), rng.choice([0.31, 1.0])
+    west, south = np.round([lon - half * rng.random(), lat - half * rng.random()], 2)
+    smooth_factor = min(smooth_factor, 100.0 * size)  # kernels a loop gets through
+    if kind == "projected":
+        names = [f"EPSG:{326 if lat > 0 else 327}{int((lon + 180) // 6) + 1:02d}",
+                 f"+proj=laea +lat_0={lat:.0f} +lon_0={lon:.0f}", "EPSG:3857"]  # fmt: skip
+        projection = names[rng.integers(3)]
+        return table, grid(west, west + half, south, south + half, 1e5 * size, projection), smooth_factor
+    east = west + half + (0.1 if kind == "date line" else 0.0)
+    if kind == "date line" and rng.random() < 0.5:
+        east -= 360.0 if east > 180.0 else 0.0
+    shape = {"xres": size, "yres": size * rng.choice([0.5, 1.0, 1.5])}
+    return table, Grid(xmin=west, xmax=east, ymin=south, ymax=south + half, **shape), smooth_factor
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_every_cell_is_that_of_the_written_algorithm(name):
     """At most 1e-9 apart in every cell, the same cells nonzero, hours labelled by their start."""
     table, where, smooth_factor = CASES[name]
-    integrate = name.startswith("date line")
+    assert compare(table, where, smooth_factor, integrate=name.startswith("date line")) > 0.0
+
+
+@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.filterwarnings("ignore:the grid .* does not hold whole cells:UserWarning")
+def test_random_cases_are_those_of_the_written_algorithm(seed):
+    """The same for settings that nobody chose."""
+    table, where, smooth_factor = random_case(seed)
+    compare(table, where, smooth_factor, integrate=seed % 3 == 0)
+
+
+def compare(table: pd.DataFrame, where: Grid, smooth_factor: float, *, integrate: bool) -> float:
+    """Compare every cell, which are nonzero, and the labels of the hours; return the total."""
     receptor = PointReceptor(TIME, float(table["long"].iloc[0]), float(table["lati"].iloc[0]), 5.0)
     result = calc_footprint(
         table, where, receptor=receptor, smooth_factor=smooth_factor, time_integrate=integrate
     )
     expected = written_algorithm(table, where, smooth_factor, integrate=integrate)
-    assert sum(layer.sum() for layer in expected.values()) > 0.0
+    total = sum(layer.sum() for layer in expected.values())
+    if result.is_empty:
+        assert total == 0.0
+        return 0.0
     labels = pd.DatetimeIndex(result.data["time"].to_numpy())
     if integrate:
         assert labels.tolist() == [pd.Timestamp(TIME)]
@@ -242,3 +332,4 @@ def test_every_cell_is_that_of_the_written_algorithm(name):
         theirs = expected.get(hour, np.zeros_like(ours))
         assert ((ours > 0) == (theirs > 0)).all()
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=0)
+    return total
