@@ -21,9 +21,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -50,6 +49,7 @@ from stilt.meteorology.arl.index import (
 )
 from stilt.meteorology.arl.writer import check_grid
 from stilt.meteorology.frame import Box
+from stilt.meteorology.once import Alive, made_once
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.meteorology.vertical import VerticalLevels
 from stilt.spatial import Bounds
@@ -62,12 +62,6 @@ GUARDS = (2, 4, 8, 16)
 
 _WEST, _EAST = 2, 4
 """Cells beyond the box that particles need around them: they end two from the west, three from the east."""
-_STALE = 60.0
-"""A claim to cut a file that has not been renewed for this long is void [s]."""
-
-
-Alive = Callable[[], object]
-"""Called now and then during long work."""
 
 
 @dataclass(frozen=True)
@@ -339,36 +333,11 @@ def cropped(source: ArlFile, cut: Cut, folder: Path | None = None) -> ArlFile:
     box = (bounds.xmin, bounds.xmax, bounds.ymin, bounds.ymax, cut.buffer, cut.levels)
     text = repr((FORMAT_VERSION, source.identity(0), box))
     path = root / hashlib.sha256(text.encode()).hexdigest()[:24] / source.name
-    claim = path.with_name(f".{path.name}.claim")
-    while True:
-        if path.is_file():
-            try:
-                return open_arl(path)
-            except MetError:
-                path.unlink(missing_ok=True)  # not ours, or damaged on the disk
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not _take(claim):
-            time.sleep(0.2)
-            continue
+
+    def read() -> ArlFile | None:
         try:
-            if not path.is_file():
-                crop_arl(source, cut, path, alive=lambda: _renew(claim))
-        finally:
-            claim.unlink(missing_ok=True)
+            return open_arl(path)
+        except MetError:  # not ours, or damaged on the disk
+            return None
 
-
-def _take(claim: Path) -> bool:
-    """Try to be the one who cuts; a claim that is not renewed is void, and two cuts do no harm."""
-    try:
-        with claim.open("x"):
-            return True
-    except FileExistsError:
-        with contextlib.suppress(OSError):
-            if time.time() - claim.stat().st_mtime > _STALE:
-                claim.unlink(missing_ok=True)
-        return False
-
-
-def _renew(claim: Path) -> None:
-    with contextlib.suppress(OSError):
-        claim.touch()
+    return made_once(path, lambda alive: crop_arl(source, cut, path, alive=alive), read)

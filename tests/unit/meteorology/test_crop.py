@@ -10,7 +10,7 @@ import pytest
 
 from stilt.config import MetConfig
 from stilt.errors import MetFormatError
-from stilt.meteorology import catalog, crop, synthetic
+from stilt.meteorology import catalog, crop, once, synthetic
 from stilt.meteorology.arl.file import ArlFile
 from stilt.meteorology.arl.index import format_exact
 from stilt.meteorology.catalog import open_series
@@ -197,5 +197,5 @@ def test_of_many_workers_one_cuts(archive, tmp_path, monkeypatch):
     (made,) = (tmp_path / "cut").rglob("2020*")
     made.unlink()
     (made.parent / ".2020060100.claim").touch()
-    monkeypatch.setattr(crop, "_STALE", -1.0)
+    monkeypatch.setattr(once, "_STALE", -1.0)
     assert cropped(source, cut, tmp_path / "cut").path == made

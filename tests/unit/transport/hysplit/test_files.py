@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +15,13 @@ from stilt.errors import MetCoverageError, ReceptorError, UnsupportedSettingErro
 from stilt.meteorology.catalog import open_series
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.receptors import ColumnReceptor, MultiPointReceptor, PointReceptor
+from stilt.transport.hysplit import staging
 from stilt.transport.hysplit.control import control_text
 from stilt.transport.hysplit.error_files import error_files
 from stilt.transport.hysplit.namelist import setup_text
 from stilt.transport.hysplit.release import block_size, plan_release
 from stilt.transport.hysplit.settings import check_settings, randomness
-from stilt.transport.hysplit.staging import TABLES, stage
+from stilt.transport.hysplit.staging import MAX_FILES, TABLES, join, stage
 
 GRID = HorizontalGrid.lambert(40.0, -100.0, 3.0, 400, 400, center_lat=40.0, center_lon=-100.0)
 SPOT = PointReceptor("2020-06-01 04:07", -100.0, 40.0, 50.0)
@@ -201,16 +205,85 @@ def test_whole_files_are_linked_under_short_names(tmp_path, tables, eight_hours)
     assert {path.name for path in folder.iterdir()} == {*names, *TABLES, "ASCDATA.CFG", "SETUP.CFG"}
 
 
-def test_files_of_one_time_are_put_together(tmp_path, tables, eight_hours):
+@pytest.fixture
+def single_times(tmp_path, eight_hours, monkeypatch):
+    """Files of one time each, and an empty cache."""
+    monkeypatch.setenv("PYSTILT_CACHE_DIR", str(tmp_path / "cache"))
+    return [write(eight_hours, tmp_path / f"{k}.arl", frame) for k, frame in enumerate(eight_hours.frames)]
+
+
+def contents(folder, names):
+    return [(folder / name).read_bytes() for name in names]
+
+
+def test_files_of_one_time_are_put_together(tmp_path, tables, single_times):
     """The program takes no file with a single time; their bytes in a row are a file it takes."""
-    paths = [write(eight_hours, tmp_path / f"{k}.arl", frame) for k, frame in enumerate(eight_hours.frames)]
-    folder, names = stage_files(tmp_path, tables, paths)
-    assert names == ["met_000.arl"]
-    assert not (folder / names[0]).is_symlink()
-    assert (folder / names[0]).read_bytes() == b"".join(path.read_bytes() for path in paths[1:6])
+    folder, names = stage_files(tmp_path, tables, single_times)
+    assert names == ["met_000.arl", "met_001.arl"]
+    hours = [path.read_bytes() for path in single_times[1:6]]
+    assert contents(folder, names) == [b"".join(hours[:3]), b"".join(hours[3:])]
 
 
-def test_times_in_two_files_are_taken_once(tmp_path, tables, eight_hours):
+def test_receptors_share_what_was_put_together(tmp_path, tables, single_times, monkeypatch):
+    """Only what lies before and after the blocks of the clock is copied again for another hour."""
+    (tmp_path / "first").mkdir()
+    stage_files(tmp_path / "first", tables, single_times)
+    (block,) = (tmp_path / "cache/met-joined").iterdir()
+    assert block.read_bytes() == b"".join(path.read_bytes() for path in single_times[4:6])
+    joined = []
+    monkeypatch.setattr(
+        staging, "join", lambda sources, *rest: joined.append(len(sources)) or join(sources, *rest)
+    )
+    folder, names = stage_files(tmp_path, tables, single_times, "2020-06-01T05:30")
+    assert joined == [2, 3]  # of hours 2 to 6: hours 2 and 3 for all, 4 to 6 for itself
+    assert b"".join(contents(folder, names)) == b"".join(path.read_bytes() for path in single_times[2:7])
+
+
+def test_a_damaged_block_is_put_together_again(tmp_path, tables, single_times):
+    (tmp_path / "first").mkdir()
+    first, names = stage_files(tmp_path / "first", tables, single_times)
+    whole = contents(first, names)
+    (block,) = (tmp_path / "cache/met-joined").iterdir()
+    block.unlink()
+    block.write_bytes(whole[1][:100])
+    folder, names = stage_files(tmp_path, tables, single_times)
+    assert contents(folder, names) == whole
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, tables, single_times):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/met-joined").write_text("in the way")
+    with pytest.warns(RuntimeWarning, match="every run makes its own"):
+        folder, names = stage_files(tmp_path, tables, single_times)
+    assert b"".join(contents(folder, names)) == b"".join(path.read_bytes() for path in single_times[1:6])
+
+
+def test_blocks_unused_for_longest_go_first(tmp_path, tables, single_times, monkeypatch):
+    """Unless they were used within the hour, since a run may be about to open them."""
+    cache = tmp_path / "cache/met-joined"
+    cache.mkdir(parents=True)
+    for name, age in (("old", 9000), ("older", 10_000), ("recent", 60)):
+        (cache / name).write_bytes(bytes(100))
+        os.utime(cache / name, (time.time() - age,) * 2)
+    size = sum(path.stat().st_size for path in single_times[4:6])
+    monkeypatch.setattr(staging, "JOINED_LIMIT", size + 250)
+    stage_files(tmp_path, tables, single_times)
+    assert {path.name for path in cache.iterdir()} >= {"old", "recent"}
+    assert not (cache / "older").exists()
+
+
+def test_many_times_make_no_more_files_than_the_program_opens():
+    """Blocks grow with the run."""
+    hours = np.datetime64("2020-06-01T01", "s") + np.arange(1000) * np.timedelta64(1, "h")
+    long = SimpleNamespace(times=hours)
+    blocks = [block for block, _ in staging._blocks([(long, k) for k in range(1000)], 60)]
+    assert len(blocks) <= MAX_FILES
+    assert [period for block in blocks for _, period in block] == list(range(1000))
+    assert min(map(len, blocks)) >= 2
+
+
+def test_times_in_two_files_are_taken_once(tmp_path, tables, eight_hours, monkeypatch):
+    monkeypatch.setenv("PYSTILT_CACHE_DIR", str(tmp_path / "cache"))
     frames = eight_hours.frames
     paths = [
         write(eight_hours, tmp_path / "a.arl", *frames[:5]),
@@ -218,7 +291,7 @@ def test_times_in_two_files_are_taken_once(tmp_path, tables, eight_hours):
     ]
     folder, names = stage_files(tmp_path, tables, paths)
     whole = write(eight_hours, tmp_path / "whole.arl", *frames[1:6])
-    assert [(folder / name).read_bytes() for name in names] == [whole.read_bytes()]
+    assert b"".join(contents(folder, names)) == whole.read_bytes()
 
 
 def test_a_single_time_of_another_layout_is_refused(tmp_path, tables, eight_hours):
