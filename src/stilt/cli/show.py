@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 
 _STATES = ("total", "completed", "running", "pending", "failed")
 _MAX_LISTED = 20
-_CACHES = {"prepared meteorology": "columns", "copies of remote objects": COPIES_FOLDER}
+_CACHES = {
+    "prepared meteorology": "columns",
+    "meteorology cut to boxes": "met-crop",
+    "meteorology put together": "met-joined",
+    "copies of remote objects": COPIES_FOLDER,
+}
 
 
 @dataclass

@@ -18,10 +18,8 @@ Of several workers that want one file the first cuts it and the others wait.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +47,7 @@ from stilt.meteorology.arl.index import (
 )
 from stilt.meteorology.arl.writer import check_grid
 from stilt.meteorology.frame import Box
-from stilt.meteorology.once import Alive, made_once
+from stilt.meteorology.once import Alive, made_once, whole_file
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.meteorology.vertical import VerticalLevels
 from stilt.spatial import Bounds
@@ -142,7 +140,6 @@ def crop_arl(source: ArlFile, cut: Cut, path: str | os.PathLike[str], *, alive: 
     path = Path(path)
     inner = cut.box(source.grid)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     for guard in GUARDS if inner.x0 > 0 else (0,):
         box = inner._replace(x0=max(inner.x0 - max(guard - 1, 0), 0))
         if box.x0 == 0:
@@ -158,17 +155,9 @@ def crop_arl(source: ArlFile, cut: Cut, path: str | os.PathLike[str], *, alive: 
             "move the edge or enlarge the buffer."
         )
     layout = _layout(source, cut, box, max(len(period.corrections) for period in periods))
-    try:
-        with temporary.open("xb") as stream:
-            for period in periods:
-                _write(stream, period, layout)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    with whole_file(path) as temporary, temporary.open("xb") as stream:
+        for period in periods:
+            _write(stream, period, layout)
     return path
 
 

@@ -26,7 +26,6 @@ import json
 import os
 import threading
 import time
-import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -38,6 +37,7 @@ from stilt.errors import MetError, MetFormatError, MetNotFoundError
 from stilt.kernels.compiler import cache_root
 from stilt.meteorology.arl.file import ArlFile
 from stilt.meteorology.arl.index import NotArlError, RecordLayout, make_layout
+from stilt.meteorology.once import whole_file
 
 VERSION = 1
 THREADS = 16
@@ -238,14 +238,10 @@ class FolderIndex:
             "layouts": [layout.to_plain() for layout in self._layouts],
             "files": self._entries,
         }
-        temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:12]}.tmp")
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
+            with whole_file(self.path) as temporary:
                 temporary.write_text(json.dumps(stored, separators=(",", ":")))
-                temporary.replace(self.path)
-            except OSError:
-                temporary.unlink(missing_ok=True)
 
 
 def _look(path: str) -> ArlFile | MetFormatError:

@@ -1,5 +1,5 @@
 """
-Files made once for all workers that want them.
+Files that appear whole, made once for all workers that want them.
 
 The first of several takes a claim, an empty file beside what it makes, and renews it while it
 works; the others wait. The claim of a worker that died is void after a minute, and making a file
@@ -9,8 +9,10 @@ twice does no harm, because files appear whole.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,6 +58,33 @@ def made_once(path: Path, make: Callable[[Alive], object], read: Callable[[], Ma
                 make(lambda: _renew(claim))
         finally:
             claim.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """
+    Give a name to write to; the file appears under its own when the block ends, or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Its own name.
+
+    Yields
+    ------
+    Path
+        The name for the time being, beside it.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _take(claim: Path) -> bool:

@@ -10,10 +10,8 @@ zero, as the format has it. Equal fields give equal bytes.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -34,6 +32,7 @@ from stilt.meteorology.arl.index import (
     grid_id_of,
 )
 from stilt.meteorology.frame import MetFrame
+from stilt.meteorology.once import whole_file
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.meteorology.vertical import VerticalLevels
 
@@ -153,23 +152,15 @@ def write_arl(
     check_grid(grid, levels)
     grid_id = grid_id_of(grid.nx, grid.ny, grid_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
+    with whole_file(path) as temporary:
+        layout: RecordLayout | None = None
         with temporary.open("xb") as stream:
-            layout: RecordLayout | None = None
             for frame in frames:
                 if layout is None:
                     layout = _layout_of(frame, grid, levels, model_id, difw)
                 _write_frame(stream, frame, layout, grid_id)
-            stream.flush()
-            os.fsync(stream.fileno())
         if layout is None:
             raise MetFormatError(f"{path}: there are no frames to write.")
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
     return path
 
 

@@ -154,9 +154,10 @@ def _find_tables(configured: Path | None, exe: Path, folder: Path | None) -> Pat
     for place in places:
         if all((place / name).is_file() for name in TABLES):
             return place
+    fewest = min(([name for name in TABLES if not (place / name).is_file()] for place in places), key=len)
     raise ProgramNotFoundError(
-        f"the tables {' '.join(TABLES)} are not beside {exe} nor in a bdyfiles folder near it; name "
-        "their folder in hysplit: {data_dir}; engine: native needs none."
+        f"{', '.join(fewest)} {'is' if len(fewest) == 1 else 'are'} not beside {exe} nor in a bdyfiles "
+        "folder near it; name the folder that holds them in hysplit: {data_dir}; engine: native needs none."
     )
 
 

@@ -24,7 +24,6 @@ import hashlib
 import itertools
 import os
 import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ import numpy as np
 from stilt.errors import MetCoverageError, MetFormatError, StoreError, UnsupportedSettingError
 from stilt.kernels.compiler import cache_root
 from stilt.meteorology.arl.file import ArlFile
-from stilt.meteorology.once import Alive, made_once
+from stilt.meteorology.once import Alive, made_once, whole_file
 from stilt.meteorology.series import MetFile, MetSeries
 
 TABLES = ("ROUGLEN.ASC", "LANDUSE.ASC", "TERRAIN.ASC")
@@ -192,14 +191,8 @@ def _link_shared(sources: Sequence[Source], target: Path) -> bool:
 
     def make(alive: Alive) -> None:
         _prune(root, JOINED_LIMIT - size)
-        with tempfile.NamedTemporaryFile(dir=root, prefix=".joined", delete=False) as stream:
-            temporary = Path(stream.name)
-        try:
+        with whole_file(path) as temporary:
             join(sources, temporary, alive)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
     def link_whole() -> bool | None:
         if path.stat().st_size != size:

@@ -73,6 +73,10 @@ def test_tables_are_found_as_hysplit_is_installed(tmp_path):
     with pytest.raises(ProgramNotFoundError, match=r"ROUGLEN\.ASC.*data_dir"):
         find_program(HysplitConfig(exe=exe))
     tables(tmp_path / "bdyfiles")
+    (tmp_path / "bdyfiles/TERRAIN.ASC").unlink()
+    with pytest.raises(ProgramNotFoundError, match=r"^TERRAIN\.ASC is not beside"):
+        find_program(HysplitConfig(exe=exe))
+    tables(tmp_path / "bdyfiles")
     assert find_program(HysplitConfig(exe=tmp_path)).tables == tmp_path / "bdyfiles"
     with pytest.raises(ProgramNotFoundError, match=r"data_dir: .*exec lacks ROUGLEN"):
         find_program(HysplitConfig(exe=exe, data_dir=tmp_path / "exec"))
