@@ -195,9 +195,12 @@ def _link_shared(sources: Sequence[Source], target: Path) -> bool:
             join(sources, temporary, alive)
 
     def link_whole() -> bool | None:
-        if path.stat().st_size != size:
+        try:
+            os.utime(path)  # the time of last use decides what goes first
+            if path.stat().st_size != size:
+                return None
+        except FileNotFoundError:  # removed this moment
             return None
-        os.utime(path)  # the time of last use decides what goes first
         try:
             os.link(path, target)  # stays when the file is removed from the cache meanwhile
         except OSError:
