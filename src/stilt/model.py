@@ -30,7 +30,7 @@ from stilt.outputs import (
     remove_stale,
 )
 from stilt.receptors import Receptor, as_receptors
-from stilt.service import Queue, check_label, queue_for
+from stilt.service import Queue, check_label, check_priority, queue_for
 from stilt.storage import Store, is_remote_address, open_store
 from stilt.storage.layout import CONFIG
 
@@ -209,9 +209,10 @@ class Model:
             raise ProjectError(
                 f"there are no receptors to register; list them in {RECEPTORS_FILE} or pass them."
             )
+        check_label(scene_id)
+        check_priority(priority)
         if self.queue is not None:
             self.queue.open()  # before anything is written
-        check_label(scene_id)
         record_settings(self.store, self.config)
         publish_config(self.store, self.config)
         registered = self._register(found, scene_id)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stilt.errors import ProjectError
 from stilt.service import Claim, MemoryQueue, PostgresQueue, Queue
+from stilt.service.queue import MAX_LABEL
 
 NOW = "aaaaaaaaaaaa"
 LATER = "bbbbbbbbbbbb"
@@ -174,6 +175,24 @@ class TestQueueContract:
         order = queue.claim("w", 3, settings=NOW)
         assert [claim.sim_id for claim in order] == [*list(ids(3))[1:], claims[0].sim_id]
         assert [claim.attempts for claim in order] == [0, 0, 1]
+
+    def test_who_lost_a_claim_cannot_end_it_for_its_next_holder(self, queue):
+        """Outcomes count only from who holds the row, also when the row has been given to somebody else."""
+        queue.enqueue(ids(1), settings=NOW)
+        (late,) = queue.claim("late", settings=NOW, begin=True)
+        end_leases(queue)
+        queue.reap()
+        (held,) = queue.claim("next", settings=NOW, begin=True)
+        assert (held.attempts, late.attempts) == (2, 1)
+        assert queue.heartbeat([late]) == [late.sim_id]
+        assert not queue.begin(late)
+        assert queue.done([late]) == queue.release([late]) == []
+        assert queue.failed(late, "TIMEOUT", "slow") is None
+        (row,) = queue.watched()
+        assert (row.status, row.worker, row.attempts) == ("running", "next", 2)
+        assert queue.done([held]) == [held.sim_id]
+        assert queue.done([late]) == []
+        assert queue.counts().done == 1
 
     def test_what_always_kills_its_worker_fails_in_the_end(self, make_queue):
         queue = make_queue(f"file:///{uuid.uuid4().hex}", max_attempts=3)
@@ -338,9 +357,13 @@ class TestQueueContract:
         assert not make_queue("file:///quiet").wait(9.0, settings=NOW, should_stop=lambda: True)
 
     def test_labels_no_database_can_keep_are_refused(self, queue):
-        for label in ("a\0b", "half \ud800"):
+        for label in ("a\0b", "half \ud800", "x" * (MAX_LABEL + 1)):
             with pytest.raises(ProjectError, match="cannot be kept"):
                 queue.enqueue({"m_1": label}, settings=NOW)
+            with pytest.raises(ProjectError, match="cannot be kept"):
+                queue.record_done({"m_1": label}, settings=NOW)
+        with pytest.raises(ProjectError, match="priority 10000000000 is not between"):
+            queue.enqueue({"m_1": None}, settings=NOW, priority=10**10)
         assert queue.counts().total == 0
 
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -351,7 +374,7 @@ class TestQueueContract:
             ),
             st.none()
             | st.sampled_from(["'; DROP TABLE stilt_simulation; --", '"', "\\", "%s %(x)s", "a/../b", "\n\t"])
-            | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30),
+            | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=MAX_LABEL),
             min_size=1,
             max_size=6,
         ),

@@ -142,7 +142,7 @@ def test_every_simulation_ends_complete_whatever_dies(tmp_path, chaos_met, new_p
     sim_ids = model.register_pending()
     killer = next(sim_id for sim_id in sim_ids if "_41.2_" in sim_id)
     assert len(sim_ids) == N_SIMULATIONS
-    queue = PostgresQueue(dsn, model.store.uri, lease=LEASE, patience=60.0)
+    queue = PostgresQueue(dsn, model.store.identity, lease=LEASE, patience=60.0)
 
     struck: Counter[str] = Counter()
     crowd = Crowd(root or str(tmp_path / "project"), dsn, tmp_path / "workers.log")

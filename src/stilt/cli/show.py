@@ -353,7 +353,9 @@ def work_summary(handle: JobHandle) -> None:
         example = next(result for result in handle.failed if result.reason == reason)
         print(f"  {reason} {count}, such as {example.sim_id}: {example.message}")
     if handle.stopped_because:
-        print("stopped early, because no other simulation could have been written either")
+        is_shown = any(result.message == handle.stopped_because for result in handle.failed)
+        why = "" if is_shown else f": {handle.stopped_because}"
+        print(f"stopped early, because no other simulation could have been written either{why}")
 
 
 def report(found: Report) -> None:

@@ -21,6 +21,8 @@ from types import TracebackType
 from stilt.errors import FailureReason, QueueError
 from stilt.execution.results import SimulationResult
 from stilt.service import Claim, Queue
+from stilt.service.queue import Status
+from stilt.storage.secrets import without_secrets
 
 _BEATS_PER_LEASE = 3.0
 """Renewals in one lease, so that one or two may fail."""
@@ -40,7 +42,7 @@ _WORTH_ANOTHER_TRY = frozenset({FailureReason.STORE})
 
 def worker_name() -> str:
     """Return a name that no other worker has: host, process and a random ending."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(6)}"
 
 
 class Leases:
@@ -59,6 +61,8 @@ class Leases:
         Seconds to wait for a queue that went away in the middle of the work.
     should_stop : callable, optional
         Whether not to wait any longer.
+    say : callable, optional
+        Told of trouble with the queue, and of its end.
     """
 
     def __init__(
@@ -69,11 +73,14 @@ class Leases:
         tick: Callable[[], None] | None = None,
         patience: float = PATIENCE,
         should_stop: Callable[[], bool] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self.queue = queue
         self.worker = worker
         self._patience = patience
         self._should_stop = should_stop
+        self._say = say or (lambda text: None)
+        self._trouble = ""
         self._tick = tick
         self._held: dict[str, Claim] = {}
         self._lost: set[str] = set()
@@ -83,7 +90,7 @@ class Leases:
 
     def __enter__(self) -> Leases:
         self._ending.clear()
-        self.queue.be_patient(self._patience, self._should_stop)
+        self.queue.be_patient(self._patience, self._should_stop, self._say)
         self._thread = threading.Thread(target=self._beat, name="stilt-heartbeat", daemon=True)
         self._thread.start()
         return self
@@ -132,7 +139,7 @@ class Leases:
         if claims:
             self.queue.done(claims)
 
-    def settle(self, result: SimulationResult, *, retry: bool = False) -> None:
+    def settle(self, result: SimulationResult, *, retry: bool = False) -> Status | None:
         """
         End a claim as its simulation ended.
 
@@ -143,17 +150,21 @@ class Leases:
             outputs could not go anywhere (disk full, store out of reach): another worker may do better.
         retry : bool
             Whether a failure that may be gone next time is tried again.
+
+        Returns
+        -------
+        {"pending", "done", "failed"} or None
+            What the row is now; None when it belongs to somebody else.
         """
         claims = self._drop([result.sim_id])
         if not claims:
-            return
+            return None
         if result.ok:
-            self.queue.done(claims)
-        elif result.status != "failed" or result.reason in _TROUBLE_OF_THE_WORKER:
-            self.queue.release(claims)
-        else:
-            again = retry and result.reason in _WORTH_ANOTHER_TRY
-            self.queue.failed(claims[0], result.reason, result.message, retry=again)
+            return "done" if self.queue.done(claims) else None
+        if result.status != "failed" or result.reason in _TROUBLE_OF_THE_WORKER:
+            return "pending" if self.queue.release(claims) else None
+        again = retry and result.reason in _WORTH_ANOTHER_TRY
+        return self.queue.failed(claims[0], result.reason, result.message, retry=again)
 
     def refuse(self, sim_id: str, reason: str, message: str) -> None:
         """End a claim that cannot even begin."""
@@ -176,17 +187,29 @@ class Leases:
         pause = self.queue.lease / _BEATS_PER_LEASE
         due = time.monotonic() + pause
         while not self._ending.wait(min(_TICK, pause)):
-            if self._tick is not None:
-                self._tick()
-            if time.monotonic() < due:
-                continue
-            with self._lock:
-                claims = list(self._held.values())
             try:
-                lost = set(self.queue.heartbeat(claims)) if claims else set()
+                if self._tick is not None:
+                    self._tick()
+                if time.monotonic() < due:
+                    continue
+                self._renew()
             except QueueError:
-                continue  # at the next tick again; the lease may outlast the trouble
+                continue  # the queue itself says so; at the next tick again, the lease may outlast the trouble
+            except Exception as error:  # this thread must never end unnoticed, or every claim would be lost
+                self._complain(f"{type(error).__name__}: {error}")
+                continue
             due = time.monotonic() + pause
-            with self._lock:
-                # one that ended while its renewal was under way is not lost
-                self._lost |= lost & set(self._held)
+            self._trouble = ""
+
+    def _renew(self) -> None:
+        with self._lock:
+            claims = list(self._held.values())
+        lost = set(self.queue.heartbeat(claims)) if claims else set()
+        with self._lock:
+            # one that ended while its renewal was under way is not lost
+            self._lost |= lost & set(self._held)
+
+    def _complain(self, text: str) -> None:
+        if text != self._trouble:
+            self._trouble = text
+            self._say(f"the heartbeat is in trouble and goes on: {without_secrets(text)}")

@@ -46,8 +46,8 @@ class Monitor:
     def began(self, claim: Claim) -> None:
         """A simulation begins."""
 
-    def ended(self, result: SimulationResult) -> None:
-        """A simulation has ended."""
+    def ended(self, result: SimulationResult, *, returned: bool = False) -> None:
+        """A simulation has ended; ``returned``: it failed here, and is pending again."""
 
     def idle(self) -> None:
         """There is nothing to do at the moment."""
@@ -90,10 +90,10 @@ class Monitors(Monitor):
         for monitor in self._monitors:
             monitor.began(claim)
 
-    def ended(self, result: SimulationResult) -> None:
+    def ended(self, result: SimulationResult, *, returned: bool = False) -> None:
         """Pass it on."""
         for monitor in self._monitors:
-            monitor.ended(result)
+            monitor.ended(result, returned=returned)
 
     def idle(self) -> None:
         """Pass it on."""
@@ -124,13 +124,18 @@ class LogLines(Monitor):
         with contextlib.suppress(OSError, ValueError):
             print(f"{_now()} {text}", file=sys.stderr, flush=True)
 
-    def ended(self, result: SimulationResult) -> None:
+    def ended(self, result: SimulationResult, *, returned: bool = False) -> None:
         """Print how it went."""
         spent = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.timings.items())
         if result.skipped:
             self.say(f"{result.sim_id} complete before")
         elif result.ok:
             self.say(f"{result.sim_id} complete: {spent}")
+        elif returned and result.status == "failed":
+            self.say(
+                f"{result.sim_id} returned to the queue, where it is pending again: {result.reason}: "
+                f"{result.message} ({spent})"
+            )
         elif result.status == "failed":
             self.say(f"{result.sim_id} failed: {result.reason}: {result.message} ({spent})")
         else:
@@ -173,11 +178,11 @@ class HealthFile(Monitor):
         """Note which."""
         self._note(state="running", sim_id=claim.sim_id)
 
-    def ended(self, result: SimulationResult) -> None:
+    def ended(self, result: SimulationResult, *, returned: bool = False) -> None:
         """Count it."""
         with self._lock:
             key = "complete" if result.ok else "failed"
-            if result.ok or result.status == "failed":
+            if result.ok or (result.status == "failed" and not returned):
                 self._facts[key] += 1
         self._note(sim_id=None)
 
@@ -282,10 +287,11 @@ class Metrics(Monitor):
         """Note it."""
         self._busy.set(1)
 
-    def ended(self, result: SimulationResult) -> None:
+    def ended(self, result: SimulationResult, *, returned: bool = False) -> None:
         """Count it, and its time."""
         self._busy.set(0)
-        self._ended.labels("skipped" if result.skipped else result.status, result.reason).inc()
+        outcome = "returned" if returned else "skipped" if result.skipped else result.status
+        self._ended.labels(outcome, result.reason).inc()
         for step, seconds in result.timings.items():
             self._seconds.labels(step).observe(seconds)
 

@@ -18,6 +18,7 @@ it moves on to them.
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -25,7 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stilt.completion import complete_ids
-from stilt.errors import FailureReason, NoQueueError, StaleOutputsError, StoreError
+from stilt.errors import (
+    FailureReason,
+    Interrupted,
+    NoQueueError,
+    StaleOutputsError,
+    StoreError,
+    StoreUnavailableError,
+)
 from stilt.execution.handle import JobHandle
 from stilt.execution.leases import PATIENCE, Leases, worker_name
 from stilt.execution.messages import no_queue_message
@@ -49,6 +57,12 @@ _POLL = 60.0
 
 _AFTER_REFUSAL = 5.0
 """Pause after settings changed under a claim [s]."""
+
+_AFTER_TROUBLE = 5.0
+"""Pause of a worker that follows after trouble with the store outside a simulation [s]."""
+
+_LONGEST_PAUSE = 2.0
+"""Longest pause between claims that find nothing though something is pending [s]."""
 
 _RESULTS_KEPT = 1000
 """Results a worker that follows remembers; it may run for months."""
@@ -107,10 +121,12 @@ class PullWorker:
             tick=self._monitor.alive,
             patience=float("inf") if follow else PATIENCE,
             should_stop=self._flag.is_raised,
+            say=self._monitor.say,
         )
         self._results: deque[SimulationResult] = deque(maxlen=_RESULTS_KEPT if follow else None)
         self._stopped_because = ""
         self._next_reap = 0.0
+        self._in_vain = 0
         self._is_warm = False
 
     def stop(self) -> None:
@@ -151,24 +167,35 @@ class PullWorker:
 
     def _work(self) -> None:
         project = self._read_project()
-        while not self._flag.is_raised():
+        is_over = False
+        while not is_over and not self._flag.is_raised():
             self._monitor.sign_of_life()
-            self._reap()
-            claims = self.queue.claim(
-                self.name, self._max_rows, settings=project.settings, begin=self._max_rows == 1
-            )
-            if claims:
-                project = self._process(project, claims)
-                continue
-            if self._reap(at_once=True):
-                continue
-            if self._published_settings() != project.settings:
-                project = self._read_project()
-                continue
-            if not self._follow:
-                break
-            self._sleep(project.settings)
+            try:
+                project, is_over = self._step(project)
+            except StoreError as error:
+                if not self._follow or isinstance(error, StoreUnavailableError):
+                    raise
+                self._leases.release()
+                self._monitor.say(f"{error} Trying again.")
+                self._pause(_AFTER_TROUBLE)
         self._mention_others(project.settings)
+
+    def _step(self, project: _Project) -> tuple[_Project, bool]:
+        """Do what there is to do; say whether all of it is done."""
+        self._reap()
+        claims = self.queue.claim(
+            self.name, self._max_rows, settings=project.settings, begin=self._max_rows == 1
+        )
+        if claims:
+            self._in_vain = 0
+            return self._process(project, claims), False
+        if self._reap(at_once=True):
+            return project, False
+        if self._published_settings() != project.settings:
+            return self._read_project(), False
+        if self._follow:
+            self._sleep(project.settings)
+        return project, not self._follow
 
     def _process(self, project: _Project, claims: Sequence[Claim]) -> _Project:
         self._leases.hold(claims)
@@ -189,30 +216,34 @@ class PullWorker:
             if is_fatal(result):
                 self._stopped_because = result.message
                 self._flag.raise_flag()
+                self._monitor.say("stopping: no other simulation could be written either")
         # what was not reached, because of a signal or a full disk
         self._leases.release()
         return project
 
     def _run(self, project: _Project, task: Task, claim: Claim) -> SimulationResult:
+        def should_stop() -> bool:
+            self._monitor.sign_of_life()
+            return self._flag.is_raised() or self._leases.is_lost(task.sim_id)
+
         self._monitor.began(claim)
-        if not self._is_warm:
-            warm_up(project.context.config, _Saying(self._monitor), share=False)
-        result = run_task(task, project.context, should_stop=lambda: self._should_stop(task.sim_id))
+        try:
+            if not self._is_warm:
+                warm_up(project.context.config, _Saying(self._monitor), share=False, should_stop=should_stop)
+            result = run_task(task, project.context, should_stop=should_stop)
+        except Interrupted as error:
+            result = SimulationResult(task.sim_id, "interrupted", FailureReason.INTERRUPTED, str(error))
         if not self._is_warm and TRAJECTORY in result.made:
             self._is_warm = True
             note_warm(project.context.config)
-        was_lost = self._leases.is_lost(task.sim_id)
-        self._leases.settle(result, retry=True)
-        self._monitor.ended(result)
-        if was_lost:
+        row = self._leases.settle(result, retry=True)
+        is_returned = row == "pending" and result.status == "failed"
+        self._monitor.ended(result, returned=is_returned)
+        if row is None:
             self._monitor.say(f"{task.sim_id} had been given to another worker meanwhile")
-        elif result.ok or result.status == "failed":
+        elif result.ok or (result.status == "failed" and not (is_returned and is_fatal(result))):
             self._results.append(result)
         return result
-
-    def _should_stop(self, sim_id: str) -> bool:
-        self._monitor.sign_of_life()
-        return self._flag.is_raised() or self._leases.is_lost(sim_id)
 
     # --- before anything runs ---------------------------------------------------------------------
 
@@ -291,13 +322,20 @@ class PullWorker:
     def _sleep(self, settings: str) -> None:
         self._monitor.idle()
         expiry = self.queue.next_expiry()
-        pause = _POLL if expiry is None else min(_POLL, expiry + 0.1)
-        self.queue.wait(pause, settings=settings, should_stop=self._is_asked_to_stop)
+        # not all idle workers at once
+        later = random.uniform(0.1, 1.0)  # noqa: S311 - no secret
+        pause = _POLL if expiry is None else min(_POLL, expiry + later)
+        if not self.queue.wait(pause, settings=settings, should_stop=self._is_asked_to_stop):
+            self._in_vain = 0
+            return
+        # rows that are pending but cannot be claimed are being claimed, or somebody has locked them
+        self._pause(min(0.05 * (2**self._in_vain - 1), _LONGEST_PAUSE))
+        self._in_vain = min(self._in_vain + 1, 10)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._is_asked_to_stop():
-            time.sleep(0.2)
+        while (left := until - time.monotonic()) > 0.0 and not self._is_asked_to_stop():
+            time.sleep(min(left, 0.2))
 
     def _is_asked_to_stop(self) -> bool:
         self._monitor.sign_of_life()

@@ -112,7 +112,12 @@ def run_locally(
     )
     try:
         with heeding_signals(flag, reporter.say), claims:
-            warm_up(context.config, reporter, share=n_workers > 1 or isolated)
+            warm_up(
+                context.config,
+                reporter,
+                share=n_workers > 1 or isolated,
+                should_stop=flag.is_raised,
+            )
             work = functools.partial(_run, context)
             granted = claims.granted(tasks)
             if n_workers == 1 and not isolated:

@@ -2,7 +2,9 @@
 Compiling before the work is handed out.
 
 Kernels compile once per machine and release. When several workers start, the parent
-compiles first and they load the result; the user is told why the first run begins late.
+compiles first and they load the result; processes that know nothing of each other, such as
+pull workers, take turns under a lock beside the compiled kernels, and the first one compiles.
+The user is told why the first run begins late.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stilt.errors import StoreError
+from stilt.storage.lock import FileLock
 from stilt.transport.registry import get_engine
 
 if TYPE_CHECKING:
@@ -22,7 +26,17 @@ if TYPE_CHECKING:
     from stilt.execution.progress import Reporter
 
 
-def warm_up(config: ModelConfig, reporter: Reporter, *, share: bool) -> None:
+_LONGEST_WAIT = 600.0
+"""Seconds to wait for another process that compiles."""
+
+
+def warm_up(
+    config: ModelConfig,
+    reporter: Reporter,
+    *,
+    share: bool,
+    should_stop: Callable[[], bool] | None = None,
+) -> None:
     """
     Compile the kernels of a run, unless this machine has them already.
 
@@ -37,18 +51,44 @@ def warm_up(config: ModelConfig, reporter: Reporter, *, share: bool) -> None:
     share : bool
         Whether worker processes will want them; one process alone that cannot keep them compiles what it
         needs as it goes.
+    should_stop : callable, optional
+        Asked while another process compiles; True ends the wait.
+
+    Raises
+    ------
+    Interrupted
+        When asked to stop.
     """
     if not _compiles():
         return
     marker = _marker(config)
     if marker is not None and marker.exists():
         return
-    reporter.say("compiling kernels, once per machine and version (about half a minute) ...")
-    if marker is None and not share:
-        return
-    with _compiling_footprints(None if marker is None else marker.parent):
-        get_engine(config.engine, config.engine_section).warm_up(config.transport_params())
-    note_warm(config)
+    with _alone(marker, reporter, should_stop):
+        if marker is not None and marker.exists():
+            reporter.say("kernels were compiled by another process meanwhile")
+            return
+        reporter.say("compiling kernels, once per machine and version (about half a minute) ...")
+        if marker is None and not share:
+            return
+        with _compiling_footprints(None if marker is None else marker.parent):
+            get_engine(config.engine, config.engine_section).warm_up(config.transport_params())
+        note_warm(config)
+
+
+@contextlib.contextmanager
+def _alone(marker: Path | None, reporter: Reporter, should_stop: Callable[[], bool] | None) -> Iterator[None]:
+    """Keep others that share the compiled kernels from compiling the same; None: nothing is shared."""
+    with contextlib.ExitStack() as held:
+        if marker is not None:
+            lock = FileLock(str(marker), timeout=_LONGEST_WAIT, should_stop=should_stop)
+            if os.path.exists(lock.path):
+                reporter.say("another process is compiling the kernels; waiting for it ...")
+            try:
+                held.enter_context(lock)
+            except StoreError:
+                reporter.say("the other process is still compiling; compiling here too")
+        yield
 
 
 @contextlib.contextmanager

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stilt.collector import many_objects
-from stilt.errors import ManifestError, MissingObjectError, ProjectError
+from stilt.errors import ManifestError, MissingObjectError
 from stilt.ids import SimID, check_met_key
 from stilt.manifest.arrow import is_newer, parse, rows_of, serialise, upsert
 from stilt.manifest.published import Restored, publish, read_published
 from stilt.manifest.table import ManifestRow, ManifestTable
 from stilt.receptors import Receptor
+from stilt.service import check_label
 from stilt.storage import Store, place
 from stilt.storage.layout import DAMAGED_MANIFEST, MANIFEST, check_footprint_name
 
@@ -218,8 +219,7 @@ class Manifest:
                     scenes[first] = scenes[position]
             columns = [[column[position] for position in once.values()] for column in columns]
         for scene in {scene for scene in scenes if scene is not None}:
-            if not _is_text(scene):
-                raise ProjectError(f"scene label {scene!r} is not text; give letters that Unicode knows.")
+            check_label(scene)
         new = rows_of(columns)
         result = Registration(list(once), duplicates=len(sim_ids) - len(once))
         counts = {"added": 0, "updated": 0}
@@ -239,11 +239,3 @@ _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 def _names(footprints: Iterable[str]) -> str:
     return _compact([check_footprint_name(name) for name in footprints])
-
-
-def _is_text(scene: str) -> bool:
-    try:
-        scene.encode()
-    except (UnicodeEncodeError, AttributeError):
-        return False  # half a character pair, as a shell passes on bytes it cannot decode
-    return True

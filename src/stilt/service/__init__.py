@@ -16,7 +16,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stilt.config import RuntimeSettings
-from stilt.service.queue import LEASE, MAX_ATTEMPTS, Claim, Queue, QueueCounts, Watched, check_label
+from stilt.service.queue import (
+    LEASE,
+    MAX_ATTEMPTS,
+    Claim,
+    Queue,
+    QueueCounts,
+    Watched,
+    check_label,
+    check_priority,
+)
 
 if TYPE_CHECKING:
     from stilt.service.memory import MemoryQueue
@@ -30,6 +39,7 @@ __all__ = [
     "QueueCounts",
     "Watched",
     "check_label",
+    "check_priority",
     "open_queue",
     "queue_for",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 import weakref
@@ -31,6 +32,17 @@ _CONNECT_TIMEOUT = 10
 _CHECKOUT_TIMEOUT = 5.0
 """Seconds to wait for a connection of the pool before looking for the reason."""
 
+_LOCK_TIMEOUT = 20
+"""Seconds to wait for rows or tables that somebody else has locked, before trying anew."""
+
+_ALIVE = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""How soon a server that has vanished without a word is noticed, [s], [s], [1], [ms]; else hours."""
+
 _QUICK_TRIES = 3
 """Attempts at a statement whose connection broke or that lost a deadlock, before patience counts."""
 
@@ -42,6 +54,9 @@ _MAX_CONNECTIONS = 2
 
 _SHOWN = ("host", "port", "dbname", "user")
 """Words of an address that may be shown."""
+
+_SECRET = ("password", "sslpassword")
+"""Words of an address that must not be."""
 
 _REMEDY = "check PYSTILT_DB_URL (user, password, host, port, database) and that the server is running."
 
@@ -67,10 +82,13 @@ class Connections:
     def __init__(self, dsn: str, *, patience: float = 0.0) -> None:
         self.patience = patience
         self.should_stop: Callable[[], bool] = lambda: False
+        self.say: Callable[[str], None] = lambda text: None
         self._psycopg = _import_psycopg()
         self._dsn, self._shown, self._secrets = _parse(self._psycopg, dsn)
         self._pool: ConnectionPool[Connection[Any]] | None = None
+        self._process = os.getpid()
         self._lock = threading.Lock()
+        self._is_away = False
 
     def __repr__(self) -> str:
         return self._shown
@@ -113,12 +131,22 @@ class Connections:
         while True:
             try:
                 with self._open_pool().connection() as connection:
-                    return action(connection)
+                    result = action(connection)
+                if self._is_away:
+                    self._is_away = False
+                    self.say("the work queue can be used again")
+                return result
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 tries += 1
-                is_out_of_time = time.monotonic() - began >= patience or self.should_stop()
-                if is_out_of_time and (tries >= _QUICK_TRIES or _is_pool_timeout(error)):
-                    raise self._reason(error) from None
+                if tries >= _QUICK_TRIES or _is_pool_timeout(error):
+                    is_out_of_time = time.monotonic() - began >= patience or self.should_stop()
+                    if is_out_of_time or not self._is_away:
+                        reason = self._reason(error)
+                        if not self._is_away:
+                            self._is_away = True
+                            self.say(f"{reason} Trying again.")
+                    if is_out_of_time:
+                        raise reason from None
                 time.sleep(min(0.05 * 2**tries, _MAX_PAUSE))
             except psycopg.Error as error:
                 raise self.explain(error) from None
@@ -130,6 +158,21 @@ class Connections:
             return QueueError(
                 f"the work queue cannot be used: {said}; grant this database user the right to create and "
                 "use the stilt_ tables, or let their owner run `stilt status` once."
+            )
+        if isinstance(error, self._psycopg.errors.ReadOnlySqlTransaction):
+            return QueueError(
+                f"the work queue cannot be used: {said}; PYSTILT_DB_URL leads to a database that takes no "
+                "changes, such as a standby: name the one that does."
+            )
+        if isinstance(error, self._psycopg.errors.LockNotAvailable):
+            return QueueError(
+                f"the work queue cannot be used: {said} ({_LOCK_TIMEOUT} s); somebody has locked its rows: "
+                "look for an open transaction in pg_stat_activity."
+            )
+        if "too many clients" in said or "connection slots are reserved" in said:
+            return QueueError(
+                f"the work queue cannot be reached: {said}; each worker needs one or two connections: raise "
+                "the server's max_connections, or start fewer workers."
             )
         if isinstance(error, self._psycopg.OperationalError | self._psycopg.InterfaceError):
             return QueueError(f"the work queue cannot be reached: {said}; {_REMEDY}")
@@ -150,6 +193,9 @@ class Connections:
 
     def _open_pool(self) -> ConnectionPool[Connection[Any]]:
         with self._lock:
+            if self._process != os.getpid():
+                # forked: the connections are the parent's, and so are the threads that tend them
+                self._process, self._pool = os.getpid(), None
             if self._pool is None:
                 from psycopg_pool import ConnectionPool
 
@@ -162,11 +208,13 @@ class Connections:
                     min_size=0,
                     max_size=_MAX_CONNECTIONS,
                     timeout=_CHECKOUT_TIMEOUT,
+                    # pauses between its attempts double for so long; then a new call begins anew
+                    reconnect_timeout=_CHECKOUT_TIMEOUT,
                     num_workers=1,
                     name="stilt",
                     open=True,
                 )
-                weakref.finalize(self, _close_quietly, self._pool)
+                weakref.finalize(self, _close_quietly, self._pool, self._process)
             return self._pool
 
     def _reason(self, error: Exception) -> QueueError:
@@ -205,13 +253,12 @@ def _parse(psycopg: Any, dsn: str) -> tuple[str, str, list[str]]:
         ) from None
     if not words:
         raise ConfigError("PYSTILT_DB_URL is empty; write postgresql://USER:PASSWORD@HOST/DATABASE.")
-    password = str(words.get("password") or "")
-    secrets = sorted({password, quote(password, safe=""), quote_plus(password)} - {""}, key=len, reverse=True)
-    words.setdefault("connect_timeout", _CONNECT_TIMEOUT)
-    words.setdefault("application_name", "stilt")
-    shown = " ".join(
-        f"{name}={words[name]}" for name in ("host", "port", "dbname", "user") if words.get(name)
-    )
+    plain = [str(words[name]) for name in _SECRET if words.get(name)]
+    written = {way for secret in plain for way in (secret, quote(secret, safe=""), quote_plus(secret))}
+    secrets = sorted(written, key=len, reverse=True)
+    for name, value in {"connect_timeout": _CONNECT_TIMEOUT, "application_name": "stilt", **_ALIVE}.items():
+        words.setdefault(name, value)
+    shown = " ".join(f"{name}={words[name]}" for name in _SHOWN if words.get(name))
     return psycopg.conninfo.make_conninfo(**words), f"<Postgres {shown}>", secrets
 
 
@@ -219,9 +266,12 @@ def _configure(connection: Connection[Any]) -> None:
     # A crash of the server may forget the last moments of work status. The outputs are the truth,
     # so at worst a finished simulation is claimed again and found complete. Registrations do wait.
     connection.execute("SET synchronous_commit TO off")
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{_LOCK_TIMEOUT}s"])
 
 
-def _close_quietly(pool: ConnectionPool[Connection[Any]]) -> None:
+def _close_quietly(pool: ConnectionPool[Connection[Any]], process: int) -> None:
+    if process != os.getpid():
+        return  # a child that was forked ends
     with contextlib.suppress(Exception):
         pool.close(timeout=2.0)
 

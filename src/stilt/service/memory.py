@@ -16,6 +16,7 @@ from stilt.service.queue import (
     Tally,
     Watched,
     check_label,
+    check_priority,
     storable,
 )
 
@@ -107,6 +108,7 @@ class MemoryQueue:
         """Ask for simulations; see `Queue.enqueue`."""
         for scene in scenes.values():
             check_label(scene)
+        check_priority(priority)
         changed = 0
         with self._changed:
             for sim_id, scene in scenes.items():
@@ -284,7 +286,12 @@ class MemoryQueue:
                     return True
         return True
 
-    def be_patient(self, seconds: float, should_stop: Callable[[], bool] | None = None) -> None:
+    def be_patient(
+        self,
+        seconds: float,
+        should_stop: Callable[[], bool] | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
         """Memory does not go away."""
 
     # --- looking ----------------------------------------------------------------------------------

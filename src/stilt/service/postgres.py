@@ -18,6 +18,7 @@ from stilt.service.queue import (
     Tally,
     Watched,
     check_label,
+    check_priority,
     storable,
 )
 from stilt.service.schema import migrate, queries
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 5000
 """Rows of one statement, so that none takes long."""
+
+_LOOK_BACK_EVERY = 1.0
+"""Seconds for which a claim starts where pending rows were seen to begin; see `claim` in queries.sql."""
+
+_BEGINNING = (-(2**40), 0)
+"""Before every row, as (-priority, position)."""
 
 _LOOK_EVERY = 0.5
 """Seconds between two questions whether to stop; nothing is sent to the server."""
@@ -76,6 +83,7 @@ class PostgresQueue:
         self._project_id: int | None = None
         self._is_open = False
         self._lock = threading.Lock()
+        self._start: tuple[str, tuple[int, int], float] | None = None
 
     def __repr__(self) -> str:
         return f"PostgresQueue({self.connections!r}, {self.project!r})"
@@ -111,6 +119,8 @@ class PostgresQueue:
     def _upsert(self, query: str, scenes: Mapping[str, str | None], settings: str, **words: Any) -> int:
         for scene in set(scenes.values()):
             check_label(scene)
+        check_priority(words.get("priority"))
+        self._start = None
         changed = 0
         for batch in _batches(scenes.items()):
             values = {
@@ -146,12 +156,32 @@ class PostgresQueue:
     # --- working ----------------------------------------------------------------------------------
 
     def claim(self, worker: str, rows: int = 1, *, settings: str, begin: bool = False) -> list[Claim]:
-        """Take the next rows; see `Queue.claim`."""
-        found = self._fetch(
-            "claim", worker=worker, rows=rows, settings=settings, begin=begin, lease=self.lease
-        )
-        found.sort(key=lambda row: (-row[5], row[6]))
+        """
+        Take the next rows; see `Queue.claim`.
+
+        What another worker returns, or asks for with a higher priority, is seen within a second.
+        """
+        start = self._start_of(settings)
+        found = self._claim_from(start, worker, rows, settings, begin=begin)
+        if not found and start != _BEGINNING:
+            start = _BEGINNING
+            found = self._claim_from(start, worker, rows, settings, begin=begin)
+        if start == _BEGINNING:
+            until = time.monotonic() + _LOOK_BACK_EVERY
+            self._start = (settings, _place(found[0]), until) if found else None
         return [_claim(worker, row) for row in found]
+
+    def _start_of(self, settings: str) -> tuple[int, int]:
+        """Where pending rows of these settings were seen to begin a moment ago."""
+        known = self._start
+        return known[1] if known and known[0] == settings and time.monotonic() < known[2] else _BEGINNING
+
+    def _claim_from(
+        self, start: tuple[int, int], worker: str, rows: int, settings: str, *, begin: bool
+    ) -> list[Any]:
+        rank, position = start
+        words = {"rank": rank, "position": position, "begin": begin, "lease": self.lease}
+        return sorted(self._fetch("claim", worker=worker, rows=rows, settings=settings, **words), key=_place)
 
     def claim_ids(self, worker: str, sim_ids: Iterable[str], *, settings: str) -> list[Claim]:
         """Take these rows; see `Queue.claim_ids`."""
@@ -187,6 +217,7 @@ class PostgresQueue:
 
     def failed(self, claim: Claim, reason: str, message: str, *, retry: bool = False) -> Status | None:
         """Give a claim up because it failed; see `Queue.failed`."""
+        self._start = None
         rows = self._fetch(
             "failed",
             worker=claim.worker,
@@ -202,6 +233,7 @@ class PostgresQueue:
         """Return claims as if they had never been made."""
         if not claims:
             return []
+        self._start = None
         released = [row[0] for row in self._of_claims("release", claims)]
         if released:
             self._fetch("notify")
@@ -211,6 +243,7 @@ class PostgresQueue:
         """Take rows from workers that are not heard of any more; see `Queue.reap`."""
         rows = self._fetch("reap")
         if rows:
+            self._start = None
             self._fetch("notify")
         return [
             Watched(sim_id, status, attempts=attempts, reason=reason or "", message=message or "")
@@ -241,10 +274,16 @@ class PostgresQueue:
 
         return self.connections.call(listen)
 
-    def be_patient(self, seconds: float, should_stop: Callable[[], bool] | None = None) -> None:
+    def be_patient(
+        self,
+        seconds: float,
+        should_stop: Callable[[], bool] | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
         """Keep trying for so long when the queue goes away; see `Queue.be_patient`."""
         self.connections.patience = seconds
         self.connections.should_stop = should_stop or (lambda: False)
+        self.connections.say = say or (lambda text: None)
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -326,6 +365,11 @@ def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, _ROWS_AT_ONCE)):
         yield batch
+
+
+def _place(row: Sequence[Any]) -> tuple[int, int]:
+    """Place of a claimed row in the order of claims."""
+    return -row[5], row[6]
 
 
 def _claim(worker: str, row: Sequence[Any]) -> Claim:

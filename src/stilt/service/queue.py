@@ -35,6 +35,12 @@ LEASE = 60.0
 MAX_ATTEMPTS = 3
 """How often a simulation may take its worker down before it has failed."""
 
+MAX_LABEL = 200
+"""Characters a scene label may have; each row of manifest and queue repeats it."""
+
+MAX_PRIORITY = 1_000_000
+"""Largest priority, and smallest with a minus sign."""
+
 MAX_TEXT = 500
 """Characters of a message that are kept."""
 
@@ -290,8 +296,24 @@ class Queue(Protocol):
         """Remove rows, running ones too (their workers notice); return how many."""
         ...
 
-    def be_patient(self, seconds: float, should_stop: Callable[[], bool] | None = None) -> None:
-        """From now on keep trying for so long, unless asked to stop, when the queue cannot be reached."""
+    def be_patient(
+        self,
+        seconds: float,
+        should_stop: Callable[[], bool] | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """
+        From now on keep trying when the queue cannot be reached.
+
+        Parameters
+        ----------
+        seconds : float
+            For so long.
+        should_stop : callable, optional
+            Whether not to.
+        say : callable, optional
+            Told when the queue goes away and when it is back, in words for people.
+        """
         ...
 
     def close(self) -> None:
@@ -316,7 +338,7 @@ def check_label(label: str | None) -> str | None:
     Raises
     ------
     ProjectError
-        When it is no text, or holds a NUL or half a surrogate pair.
+        When it is no text, is too long, or holds a NUL or half a surrogate pair.
     """
     if label is None:
         return None
@@ -326,7 +348,36 @@ def check_label(label: str | None) -> str | None:
         raise ProjectError(
             f"scene label {label!r} cannot be kept: it holds a character that is no text; choose another."
         )
+    if len(label) > MAX_LABEL:
+        raise ProjectError(
+            f"scene label {label[:20]!r}... cannot be kept: it has {len(label)} characters, and {MAX_LABEL} "
+            "are allowed; choose a shorter one."
+        )
     return label
+
+
+def check_priority(priority: int | None) -> int | None:
+    """
+    Refuse a priority that a row cannot hold.
+
+    Parameters
+    ----------
+    priority : int, optional
+        Higher first.
+
+    Returns
+    -------
+    int or None
+        The same priority.
+
+    Raises
+    ------
+    ProjectError
+        When it is too large or too small.
+    """
+    if priority is not None and abs(priority) > MAX_PRIORITY:
+        raise ProjectError(f"priority {priority} is not between -{MAX_PRIORITY} and {MAX_PRIORITY}.")
+    return priority
 
 
 def storable(text: str) -> str:

@@ -25,11 +25,12 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from functools import cache
 from types import TracebackType
 from typing import Self
 
-from stilt.errors import StoreError
+from stilt.errors import Interrupted, StoreError
 
 HEARTBEAT = 5.0
 """Seconds between two touches by the holder."""
@@ -196,6 +197,8 @@ class FileLock:
         reads the newest object.
     stale_after, heartbeat, timeout : float
         Seconds; see the module's constants.
+    should_stop : callable, optional
+        Asked while waiting; True ends the wait with `Interrupted`.
     """
 
     def __init__(
@@ -205,12 +208,14 @@ class FileLock:
         stale_after: float | None = None,
         heartbeat: float | None = None,
         timeout: float | None = None,
+        should_stop: Callable[[], bool] | None = None,
     ) -> None:
         folder, name = os.path.split(path)
         self.path = os.path.join(folder, LOCK + name)
         self.stale_after = STALE_AFTER if stale_after is None else stale_after
         self.heartbeat = HEARTBEAT if heartbeat is None else heartbeat
         self.timeout = TIMEOUT if timeout is None else timeout
+        self._should_stop = should_stop
         self._token = ""
         self._stop = threading.Event()
 
@@ -280,6 +285,8 @@ class FileLock:
             elif now - unchanged_since > self.stale_after or (pause >= 0.05 and _holder_died(holder)):
                 self._break(holder)
                 continue
+            if self._should_stop is not None and self._should_stop():
+                raise Interrupted(f"stopped while {_describe(holder)} held {self.path}.")
             if now - holder_since > self.timeout:
                 raise StoreError(
                     f"{self.path} has been held for {self.timeout:.0f} s by {_describe(holder)}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 from stilt.completion import expected_footprints
 from stilt.errors import (
     ConfigError,
+    Interrupted,
     MetCoverageError,
     NoQueueError,
     ProjectError,
@@ -22,8 +24,10 @@ from stilt.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
+from stilt.execution import warmup
 from stilt.execution.leases import Leases
 from stilt.execution.monitoring import HealthFile, LogLines, Metrics, Monitor, Monitors
+from stilt.execution.progress import Silent
 from stilt.execution.pulling import PullWorker, pull
 from stilt.execution.rebuilding import enqueue_registered, rebuild_queue
 from stilt.execution.results import SimulationResult
@@ -158,15 +162,22 @@ def test_asked_to_stop_a_worker_returns_what_it_has(project, straight_engine):
 
 @pytest.mark.parametrize("trouble", [StoreFullError, StoreUnavailableError])
 @pytest.mark.parametrize("max_rows", [1, 2])
-def test_a_store_that_takes_nothing_ends_the_worker_not_the_work(project, straight_engine, trouble, max_rows):
+def test_a_store_that_takes_nothing_ends_the_worker_not_the_work(
+    project, straight_engine, trouble, max_rows, capsys
+):
     """The simulations go back, with no attempt spent: another machine may have room, or access."""
 
     def refuse(request):
         raise trouble("the store takes nothing.")
 
     straight_engine.before = refuse
-    handle = project.pull(max_rows=max_rows, follow=True)
+    handle = project.pull(max_rows=max_rows, follow=True, monitor=LogLines())
     assert (handle.exit_code, handle.stopped_because) == (1, "the store takes nothing.")
+    assert handle.failed == []
+    said = capsys.readouterr().err
+    assert f"returned to the queue, where it is pending again: {trouble.reason}: the store takes" in said
+    assert "stopping: no other simulation could be written either" in said
+    assert " failed" not in said
     counts = project.queue.counts()
     assert (counts.pending, counts.running, counts.failed) == (4, 0, 0)
     assert {claim.attempts for claim in project.queue.claim("w", 9, settings=project.settings)} == {0}
@@ -348,6 +359,121 @@ def test_the_heartbeat_outlives_an_outage():
     assert queue.counts().pending == 1
 
 
+class Stumbling(MemoryQueue):
+    """A queue whose first heartbeats end in an error nobody thought of."""
+
+    beats = 0
+
+    def heartbeat(self, claims):
+        self.beats += 1
+        if self.beats <= 2:
+            raise RuntimeError("password=hush")
+        return super().heartbeat(claims)
+
+
+def test_the_heartbeat_does_not_end_silently():
+    """Whatever goes wrong is said once, without secrets, and renewals go on."""
+    queue = Stumbling("file:///p", lease=0.6)
+    queue.enqueue({"m_1": None}, settings="s")
+    said: list[str] = []
+
+    def tick():
+        if not said:
+            raise ValueError("no health")
+
+    with Leases(queue, "w", say=said.append, tick=tick) as leases:
+        leases.hold(queue.claim("w", settings="s"))
+        _until(lambda: queue.beats >= 4)
+        assert not leases.is_lost("m_1")
+    assert [line.partition("goes on: ")[2] for line in said] == [
+        "ValueError: no health",
+        "RuntimeError: password=***",
+    ]
+
+
+class Locked(MemoryQueue):
+    """A queue whose pending rows somebody keeps locked."""
+
+    claims = 0
+
+    def claim(self, worker, rows=1, *, settings, begin=False):
+        self.claims += 1
+        return []
+
+
+def test_rows_that_cannot_be_claimed_do_not_keep_a_worker_busy(make_context):
+    """It asks less and less often, and still stops at once."""
+    project = Project(make_context())
+    project.queue.__class__ = Locked
+    worker = PullWorker(project.store, project.queue, follow=True)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    time.sleep(1.5)
+    worker.stop()
+    thread.join(5.0)
+    assert not thread.is_alive()
+    assert 3 <= project.queue.claims <= 12
+
+
+def test_a_worker_that_follows_outlives_a_hiccup_of_the_store(project, monkeypatch, capsys):
+    """Reading what is published may fail for a moment; without following, that is the end."""
+    monkeypatch.setattr("stilt.execution.pulling._AFTER_TROUBLE", 0.0)
+    real, failures = PullWorker._published_settings, [StoreError("bucket busy."), StoreError("bucket busy.")]
+
+    def flaky(self):
+        if failures:
+            raise failures.pop()
+        worker.stop()
+        return real(self)
+
+    monkeypatch.setattr(PullWorker, "_published_settings", flaky)
+    worker = PullWorker(project.store, project.queue, follow=True, monitor=LogLines())
+    assert len(worker.run().results) == 4
+    assert capsys.readouterr().err.count("bucket busy. Trying again.") == 2
+    failures.append(StoreError("bucket busy."))
+    with pytest.raises(StoreError, match="busy"):
+        project.pull()
+
+
+def test_workers_that_start_together_compile_once(monkeypatch, tmp_path, make_context):
+    """The first one compiles; the others wait and say so, or stop when told to."""
+    compiled: list[float] = []
+
+    class Slow:
+        def warm_up(self, params):
+            time.sleep(0.5)
+            compiled.append(time.monotonic())
+
+    monkeypatch.setattr(warmup, "_compiles", lambda: True)
+    monkeypatch.setattr(warmup, "_marker", lambda config: tmp_path / "native.warm")
+    monkeypatch.setattr(warmup, "_compiling_footprints", lambda folder: contextlib.nullcontext())
+    monkeypatch.setattr(warmup, "get_engine", lambda name, section: Slow())
+    config = make_context().config
+    said: list[str] = []
+
+    class Hearing(Silent):
+        def say(self, text):
+            said.append(text)
+
+    def start():
+        warmup.warm_up(config, Hearing(), share=False)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    threads[0].start()
+    _until((tmp_path / ".lock.native.warm").exists)
+    for thread in threads[1:]:
+        thread.start()
+    with pytest.raises(Interrupted, match="stopped while"):
+        warmup.warm_up(config, Hearing(), share=False, should_stop=lambda: True)
+    for thread in threads:
+        thread.join()
+    assert len(compiled) == 1
+    assert sum(text.startswith("compiling kernels") for text in said) == 1
+    assert sum("waiting for it" in text for text in said) == 4
+    assert sum("by another process meanwhile" in text for text in said) == 3
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["native.warm"]
+
+
 # --- what a worker tells the outside --------------------------------------------------------------------
 
 
@@ -402,7 +528,7 @@ def test_metrics_are_served(project):
     text = []
 
     class Reader(Monitor):
-        def ended(self, result):
+        def ended(self, result, *, returned=False):
             with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}/metrics") as page:
                 text.append(page.read().decode())
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from stilt.errors import ConfigError, QueueError, StiltError
 from stilt.service import PostgresQueue, open_queue
 from stilt.service.connections import _essence
+from stilt.service.postgres import _BEGINNING
 from stilt.service.schema import migrate, migrations, queries
 
 pytestmark = pytest.mark.postgres
@@ -111,10 +114,11 @@ def test_a_later_migration_is_applied_to_existing_rows(database):
 
     queue = PostgresQueue(database, "file:///p")
     queue.enqueue({"m_1": None}, settings="s")
-    later = {**migrations(), 2: "ALTER TABLE stilt_simulation ADD COLUMN note text; SELECT 1"}
+    newer = max(migrations()) + 1
+    later = {**migrations(), newer: "ALTER TABLE stilt_simulation ADD COLUMN note text; SELECT 1"}
     with psycopg.connect(database, autocommit=True) as connection:
-        assert migrate(connection, later) == 2
-        assert migrate(connection, later) == 2
+        assert migrate(connection, later) == newer
+        assert migrate(connection, later) == newer
         assert connection.execute("SELECT sim_id, note FROM stilt_simulation").fetchall() == [("m_1", None)]
     queue.close()
 
@@ -256,6 +260,7 @@ def test_claims_stay_cheap_in_a_project_the_statistics_do_not_know(database):
         new.enqueue({f"m_{n}": None for n in range(20_000)}, settings="s")
         connection.execute("SET plan_cache_mode = force_generic_plan")
         values = {"project": 2, "settings": "s", "worker": "w", "begin": False, "lease": 60.0, "rows": 16}
+        values |= {"rank": -(2**40), "position": 0}
         for name in ("claim", "done", "heartbeat", "release", "reap"):
             found = connection.execute(
                 f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {queries()[name]}",  # type: ignore[arg-type]
@@ -267,6 +272,121 @@ def test_claims_stay_cheap_in_a_project_the_statistics_do_not_know(database):
     assert new.counts().running == 0
     old.close()
     new.close()
+
+
+def test_claims_do_not_step_over_what_was_taken(database):
+    """Taken rows stay in the index until a vacuum, which somebody's open transaction keeps away."""
+    import psycopg
+
+    queue = PostgresQueue(database, "file:///p")
+    queue.enqueue({f"m_{n}": None for n in range(6000)}, settings="s")
+    with psycopg.connect(database, autocommit=True) as connection, psycopg.connect(database) as somebody:
+        connection.execute("ALTER TABLE stilt_simulation SET (autovacuum_enabled = off)")
+        somebody.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        somebody.execute("SELECT count(*) FROM stilt_simulation")
+
+        def pages(rank, position):
+            values = {"project": 1, "settings": "s", "worker": "w", "begin": False, "lease": 60.0, "rows": 1}
+            with connection.transaction(force_rollback=True):
+                found = connection.execute(
+                    f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {queries()['claim']}",  # type: ignore[arg-type]
+                    {**values, "rank": rank, "position": position},
+                ).fetchone()
+            assert found is not None
+            return found[0][0]["Plan"]["Shared Hit Blocks"]
+
+        at_first = pages(*_BEGINNING)
+        for _ in range(11):
+            assert len(queue.done(queue.claim("w", 500, settings="s"))) == 500
+        assert len(queue.claim("w", 1, settings="s")) == 1
+        assert pages(*_BEGINNING) > 100 + at_first
+        queue._start = None
+        queue.claim("w", 1, settings="s")
+        start = queue._start
+        assert start is not None
+        assert pages(*start[1]) < 30 + at_first
+        # whoever returns a row, or asks for one that is more urgent, is not overlooked for long
+        other = PostgresQueue(database, "file:///p")
+        urgent = list(other.sim_ids())[0]
+        other.enqueue({urgent: None}, settings="s", priority=1)
+        until = time.monotonic() + 10.0
+        while queue.claim("w", 1, settings="s")[0].sim_id != urgent:
+            assert time.monotonic() < until
+    queue.close()
+    other.close()
+
+
+def test_a_locked_row_is_waited_for_and_named(database, monkeypatch):
+    """Somebody's open transaction does not hang a worker for good."""
+    import psycopg
+
+    monkeypatch.setattr("stilt.service.connections._LOCK_TIMEOUT", 1)
+    queue = PostgresQueue(database, "file:///p")
+    queue.enqueue({"m_1": None, "m_2": None}, settings="s")
+    claims = queue.claim("w", 1, settings="s")
+    with psycopg.connect(database) as somebody:
+        somebody.execute("SELECT * FROM stilt_simulation FOR UPDATE")
+        assert queue.claim("w", 1, settings="s") == []
+        with pytest.raises(QueueError, match=r"lock timeout \(1 s\); .* pg_stat_activity") as caught:
+            queue.done(claims)
+        one_line(caught.value)
+    assert len(queue.done(claims)) == 1
+    queue.close()
+
+
+def test_a_database_that_takes_no_changes_is_named(database):
+    """A standby, or one that was set so."""
+    import psycopg
+
+    PostgresQueue(database, "file:///p").open()
+    with psycopg.connect(database, autocommit=True) as connection:
+        row = connection.execute("SELECT current_database()").fetchone()
+        assert row is not None
+        connection.execute(f"ALTER DATABASE {row[0]} SET default_transaction_read_only = on")  # type: ignore[arg-type]
+    queue = PostgresQueue(database, "file:///p")
+    with pytest.raises(QueueError, match="takes no changes") as caught:
+        queue.enqueue({"m_1": None}, settings="s")
+    one_line(caught.value)
+    queue.close()
+
+
+def test_a_forked_child_leaves_the_connections_of_its_parent_alone(database):
+    """It opens its own; the parent goes on with those it has."""
+    queue = PostgresQueue(database, "file:///p")
+    queue.enqueue({"m_1": None, "m_2": None}, settings="s")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if len(queue.claim("child", settings="s")) == 1 else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(queue.claim("parent", settings="s")) == 1
+    assert queue.counts().running == 2
+    queue.close()
+
+
+def test_trouble_with_the_server_is_told_once_and_its_end_too(new_postgres, monkeypatch):
+    """A worker that waits for its database says so; an outage does not slow down what follows it."""
+    monkeypatch.setattr("stilt.service.connections._CHECKOUT_TIMEOUT", 1.0)
+    server = new_postgres()
+    queue = PostgresQueue(server.dsn, "file:///p")
+    queue.enqueue({"m_1": None}, settings="s")
+    said: list[str] = []
+    queue.be_patient(60.0, say=said.append)
+    server.stop()
+    starter = threading.Timer(4.0, server.start)
+    starter.start()
+    assert len(queue.claim("w", settings="s")) == 1
+    starter.join()
+    assert len(said) == 2
+    assert said[0].startswith("the work queue cannot be reached")
+    assert said[0].endswith("Trying again.")
+    assert said[1] == "the work queue can be used again"
+    queue.close()
 
 
 def test_no_password_reaches_a_row(locked_role, database):

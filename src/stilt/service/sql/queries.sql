@@ -50,10 +50,14 @@ WHERE simulation.status IN ('pending', 'failed')
 SELECT pg_notify('stilt_queue', %(project)s::text)
 
 -- name: claim
+-- In the index, taken rows lie before pending ones until a vacuum removes them, and each claim would step
+-- over all of them (or visit them, while somebody's long transaction keeps the vacuum away). A worker that
+-- has seen where pending rows begin starts there.
 WITH next AS MATERIALIZED (
     SELECT sim_id FROM stilt_simulation
     WHERE project = %(project)s AND settings = %(settings)s AND status = 'pending'
-    ORDER BY priority DESC, position
+        AND (-priority::bigint, position) >= (%(rank)s::bigint, %(position)s::bigint)
+    ORDER BY -priority::bigint, position
     LIMIT %(rows)s
     FOR UPDATE SKIP LOCKED
 )
