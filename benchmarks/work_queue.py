@@ -10,8 +10,8 @@ Throughput of the Postgres queue for work that takes no time, beside the design 
 The baseline holds one connection and one open transaction for each claim, in a table with no index:
 ``connect; SELECT ... FOR UPDATE SKIP LOCKED; UPDATE; work; UPDATE; COMMIT; close``, once taking the
 oldest row and once any. Ours claims and finishes in two short transactions on a connection that
-stays. All run here, one after the other, with as many worker processes and rows; the last columns
-compare with the faster baseline.
+stays. All run here, in turns, with as many worker processes and rows; the last columns compare with the
+faster baseline.
 
 ``levels``: projects with all, half and the last few of their rows left, whose taken rows no vacuum has
 removed, are worked on in turns by one worker, so that whatever else the machine does falls on all of
@@ -48,8 +48,9 @@ from stilt.service.schema import queries
 
 SETTINGS = "0123456789ab"
 PARTS = ("compare", "levels", "drain")
-ROUNDS, BLOCK = 20, 250
-_ORDERS = {"oldest first": "ORDER BY id", "any row": ""}
+BLOCK = 250
+ROUNDS = 3
+_ORDERS = {"oldest first": ("bench_oldest", "ORDER BY id"), "any row": ("bench_any", "")}
 
 Ended = list[tuple[float, float]]
 """When each row ended, and the CPU seconds its worker had spent by then."""
@@ -68,37 +69,39 @@ def sim_ids(n: int, first: int = 0) -> dict[str, None]:
 # --- the baseline --------------------------------------------------------------------------------------
 
 
-def fill_baseline(dsn: str, rows: int) -> None:
+def fill_baseline(dsn: str, order: str, rows: int) -> str:
+    table = _ORDERS[order][0]
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS bench_baseline")
+        connection.execute(f"DROP TABLE IF EXISTS {table}")  # type: ignore[arg-type]
         connection.execute(
-            "CREATE TABLE bench_baseline "
-            "(id bigint, sim_id text, status text, worker text, updated timestamptz)"
+            f"CREATE TABLE {table} (id bigint, sim_id text, status text, worker text, updated timestamptz)"  # type: ignore[arg-type]
         )
-        with connection.cursor().copy("COPY bench_baseline (id, sim_id, status) FROM STDIN") as copy:
+        with connection.cursor().copy(f"COPY {table} (id, sim_id, status) FROM STDIN") as copy:  # type: ignore[arg-type]
             for number, sim_id in enumerate(sim_ids(rows)):
                 copy.write_row((number, sim_id, "pending"))
-        connection.execute("ANALYZE bench_baseline")
+        connection.execute(f"ANALYZE {table}")  # type: ignore[arg-type]
+    return order
 
 
 def work_baseline(dsn: str, order: str, rows: int, until: float, name: str) -> Ended:
     del rows
+    table, sorting = _ORDERS[order]
     ended: Ended = []
     while time.time() < until:
         with psycopg.connect(dsn) as connection:
             found = connection.execute(
-                "SELECT id FROM bench_baseline WHERE status = 'pending' "
-                f"{_ORDERS[order]} LIMIT 1 FOR UPDATE SKIP LOCKED"
+                f"SELECT id FROM {table} WHERE status = 'pending' {sorting} LIMIT 1 FOR UPDATE SKIP LOCKED"  # type: ignore[arg-type]
             ).fetchone()
             if found is None:
                 break
             connection.execute(
-                "UPDATE bench_baseline SET status = 'running', worker = %s, updated = now() WHERE id = %s",
+                f"UPDATE {table} SET status = 'running', worker = %s, updated = now() WHERE id = %s",  # type: ignore[arg-type]
                 [name, found[0]],
             )
             # a simulation would run here, with the transaction open
             connection.execute(
-                "UPDATE bench_baseline SET status = 'done', updated = now() WHERE id = %s", [found[0]]
+                f"UPDATE {table} SET status = 'done', updated = now() WHERE id = %s",  # type: ignore[arg-type]
+                [found[0]],
             )
         ended.append(_now())
     return ended
@@ -228,13 +231,6 @@ def measure(work: Any, dsn: str, project: str, *, rows: int, workers: int, secon
     return Measured(np.sort([moment for ended in found for moment, _ in ended]), cpu_at)
 
 
-def line(name: str, found: Measured, base: tuple[float, float] | None) -> tuple[float, float]:
-    rate, cpu = found.ended.size / found.seconds, 1e6 * found.cpu / found.ended.size
-    times = "" if base is None else f"{rate / base[0]:7.1f} x {base[1] / cpu:7.1f} x"
-    print(f"{name:<45} {found.ended.size:7d} {rate:9.0f} /s {cpu:7.0f} us {times}", flush=True)
-    return rate, cpu
-
-
 def curve(name: str, found: Measured) -> None:
     """Print rate and CPU in each tenth of the rows."""
     ended, total = found.ended, found.ended.size
@@ -307,9 +303,12 @@ def explain(connection: psycopg.Connection[Any], queue: PostgresQueue) -> tuple[
     return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], row[0][0]["Execution Time"]
 
 
-def levels(dsn: str, rows: int, *, held_open: bool, from_beginning: bool = False) -> None:
+def levels(
+    dsn: str, rows: int, rounds: int, *, held_open: bool = False, from_beginning: bool = False
+) -> None:
     """Claim and finish single rows of queues that are full, half empty and nearly empty, in turns."""
-    lefts = [rows, rows // 2, ROUNDS * BLOCK]
+    rounds = min(rounds, rows // (2 * BLOCK))
+    lefts = [rows, rows // 2, rounds * BLOCK]
     postgres._LOOK_BACK_EVERY = 0.0 if from_beginning else 1.0
     queues = [PostgresQueue(dsn, fill_ours(dsn, rows)) for _ in lefts]
     with psycopg.connect(dsn, autocommit=True) as watcher, psycopg.connect(dsn) as somebody:
@@ -320,10 +319,10 @@ def levels(dsn: str, rows: int, *, held_open: bool, from_beginning: bool = False
         for queue, left in zip(queues, lefts, strict=True):
             for taken in range(0, rows - left, 500):
                 queue.done(queue.claim("past", min(500, rows - left - taken), settings=SETTINGS))
-        spent = np.zeros((len(lefts), ROUNDS))
-        pages = np.zeros((len(lefts), ROUNDS))
-        millis = np.zeros((len(lefts), ROUNDS))
-        for number in range(ROUNDS):
+        spent = np.zeros((len(lefts), rounds))
+        pages = np.zeros((len(lefts), rounds))
+        millis = np.zeros((len(lefts), rounds))
+        for number in range(rounds):
             for place in np.roll(np.arange(len(lefts)), number):
                 queue = queues[place]
                 began = queue.connections.call(backend_cpu) + time.process_time()
@@ -338,12 +337,12 @@ def levels(dsn: str, rows: int, *, held_open: bool, from_beginning: bool = False
         watcher.execute("ALTER TABLE stilt_simulation RESET (autovacuum_enabled)")
     how = "while another transaction stays open" if held_open else "never vacuumed"
     how += ", each claim looking from the beginning" if from_beginning else ""
-    print(f"\nsingle rows of queues of {rows}, {how}, {ROUNDS} rounds of {BLOCK} rows in turns")
+    print(f"\nsingle rows of queues of {rows}, {how}, {rounds} rounds of {BLOCK} rows in turns")
     print(f"  {'rows left':>18} {'CPU per row':>12} {'relative':>9} {'pages of a claim':>17} {'its time':>9}")
-    costs = 1e6 * spent.sum(axis=1) / (ROUNDS * BLOCK)
+    costs = 1e6 * spent.sum(axis=1) / (rounds * BLOCK)
     for place, left in enumerate(lefts):
         shown = pages[place] > 0
-        left_over = left - ROUNDS * BLOCK
+        left_over = left - rounds * BLOCK
         print(
             f"  {left:8d} .. {left_over:6d} {costs[place]:9.0f} us {costs[place] / costs[0]:9.2f} "
             f"{np.median(pages[place][shown]):17.0f} {np.median(millis[place][shown]):6.2f} ms",
@@ -353,33 +352,48 @@ def levels(dsn: str, rows: int, *, held_open: bool, from_beginning: bool = False
 
 
 def compare(dsn: str, rows: int, workers: int, seconds: float) -> None:
-    print(f"{workers} workers, {rows} rows, {seconds:.0f} s each, {psutil.cpu_count()} cores\n")
+    """All designs in turns, a few times, so that whatever else the machine does falls on each of them."""
+    designs = [
+        (f"baseline: transaction per claim, {order}", work_baseline, fill_baseline(dsn, order, rows), 1)
+        for order in _ORDERS
+    ]
+    designs += [
+        ("ours, single rows", work_ours, fill_ours(dsn, rows), 1),
+        ("ours, batches of 16", work_ours, fill_ours(dsn, rows), 16),
+        ("ours, batches of 16, each begun by itself", work_ours_beginning, fill_ours(dsn, rows), 16),
+    ]
+    spent: dict[str, list[tuple[int, float, float]]] = {name: [] for name, *_ in designs}
+    for _ in range(ROUNDS):
+        for name, work, project, batch in designs:
+            part = seconds / ROUNDS
+            found = measure(work, dsn, project, rows=batch, workers=workers, seconds=part)
+            if found.ended.size > 1:
+                spent[name].append((found.ended.size, found.seconds, found.cpu))
+    print(
+        f"{workers} workers, {rows} rows, {seconds:.0f} s each in {ROUNDS} turns, {psutil.cpu_count()} cores"
+    )
     print(f"{'':<45} {'rows':>7} {'rate':>12} {'CPU/row':>10} {'rate':>9} {'CPU':>9}")
     base: tuple[float, float] | None = None
-    for order in _ORDERS:
-        fill_baseline(dsn, rows)
-        found = measure(work_baseline, dsn, order, rows=1, workers=workers, seconds=seconds)
-        own = line(f"baseline: transaction per claim, {order}", found, base)
-        base = max(base or own, own)
-    for name, work, batch in (
-        ("ours, single rows", work_ours, 1),
-        ("ours, batches of 16", work_ours, 16),
-        ("ours, batches of 16, each begun by itself", work_ours_beginning, 16),
-    ):
-        project = fill_ours(dsn, rows)
-        line(name, measure(work, dsn, project, rows=batch, workers=workers, seconds=seconds), base)
-        remove_ours(dsn)
+    for name, parts in spent.items():
+        done, wall, cpu = (float(total) for total in np.sum(parts, axis=0))
+        rate, cost = done / wall, 1e6 * cpu / done
+        times = "" if base is None else f"{rate / base[0]:7.1f} x {base[1] / cost:7.1f} x"
+        print(f"{name:<45} {done:7.0f} {rate:9.0f} /s {cost:7.0f} us {times}", flush=True)
+        if name.startswith("baseline"):
+            base = max(base or (rate, cost), (rate, cost))
+    remove_ours(dsn)
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("DROP TABLE bench_baseline")
+        for table, _ in _ORDERS.values():
+            connection.execute(f"DROP TABLE {table}")  # type: ignore[arg-type]
 
 
 def run(dsn: str, parts: list[str], rows: int, workers: int, seconds: float) -> None:
     if "compare" in parts:
         compare(dsn, rows, workers, seconds)
     if "levels" in parts:
-        levels(dsn, rows, held_open=False)
-        levels(dsn, rows, held_open=True)
-        levels(dsn, rows, held_open=True, from_beginning=True)
+        levels(dsn, rows, 20)
+        levels(dsn, rows, 20, held_open=True)
+        levels(dsn, rows, 4, held_open=True, from_beginning=True)
     if "drain" in parts:
         for batch in (1, 16):
             drain(dsn, rows, batch, workers)
@@ -390,7 +404,7 @@ def main() -> None:
     parser.add_argument("--dsn")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--only", choices=PARTS, action="append", help="one part; may be given again")
     options = parser.parse_args()
     given = (options.only or list(PARTS), options.rows, options.workers, options.seconds)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from databases import database, locked_role  # noqa: F401 - fixtures
 from object_stores import bucket_at, object_store_servers  # noqa: F401 - fixtures
 
 

@@ -194,7 +194,7 @@ class Leases:
                     continue
                 self._renew()
             except QueueError:
-                continue  # the queue itself says so; at the next tick again, the lease may outlast the trouble
+                continue  # the queue says so itself; at the next tick again, the lease may outlast it
             except Exception as error:  # this thread must never end unnoticed, or every claim would be lost
                 self._complain(f"{type(error).__name__}: {error}")
                 continue

@@ -82,7 +82,7 @@ def _alone(marker: Path | None, reporter: Reporter, should_stop: Callable[[], bo
     with contextlib.ExitStack() as held:
         if marker is not None:
             lock = FileLock(str(marker), timeout=_LONGEST_WAIT, should_stop=should_stop)
-            if os.path.exists(lock.path):
+            if Path(lock.path).exists():
                 reporter.say("another process is compiling the kernels; waiting for it ...")
             try:
                 held.enter_context(lock)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-import uuid
 import warnings
-from collections.abc import Iterator
 
 import pytest
 
+from databases import PASSWORD, with_user
 from stilt.errors import ConfigError, QueueError, StiltError
 from stilt.service import PostgresQueue, open_queue
 from stilt.service.connections import _essence
@@ -18,38 +17,6 @@ from stilt.service.postgres import _BEGINNING
 from stilt.service.schema import migrate, migrations, queries
 
 pytestmark = pytest.mark.postgres
-PASSWORD = "hunter2 &/@"
-
-
-@pytest.fixture
-def database(postgres_server) -> Iterator[str]:
-    """Address of a database of the test's own."""
-    import psycopg
-
-    name = f"t{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
-    yield postgres_server.dsn.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def locked_role(postgres_server) -> Iterator[str]:
-    """Address with a user who needs a password, without it."""
-    import psycopg
-
-    rules = postgres_server.folder / "pg_hba.conf"
-    before = rules.read_text()
-    with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
-        connection.execute("DROP ROLE IF EXISTS locked")
-        connection.execute(f"CREATE ROLE locked LOGIN PASSWORD '{PASSWORD}'")
-        rules.write_text("local all locked scram-sha-256\n" + before)
-        connection.execute("SELECT pg_reload_conf()")
-        time.sleep(0.3)
-        yield postgres_server.dsn
-        rules.write_text(before)
-        connection.execute("SELECT pg_reload_conf()")
 
 
 def one_line(error: BaseException) -> str:
@@ -59,14 +26,6 @@ def one_line(error: BaseException) -> str:
         assert secret not in text
     assert error.__cause__ is None
     return text
-
-
-def with_user(dsn: str, user: str, password: str) -> str:
-    from urllib.parse import quote
-
-    return dsn.replace("//postgres:@", f"//{user}:{quote(password, safe='')}@").replace(
-        "postgresql:///", f"postgresql://{user}:{quote(password, safe='')}@/"
-    )
 
 
 def test_migrations_are_numbered_without_gaps_and_ship_with_the_package():
@@ -307,7 +266,7 @@ def test_claims_do_not_step_over_what_was_taken(database):
         assert pages(*start[1]) < 30 + at_first
         # whoever returns a row, or asks for one that is more urgent, is not overlooked for long
         other = PostgresQueue(database, "file:///p")
-        urgent = list(other.sim_ids())[0]
+        urgent = next(iter(other.sim_ids()))
         other.enqueue({urgent: None}, settings="s", priority=1)
         until = time.monotonic() + 10.0
         while queue.claim("w", 1, settings="s")[0].sim_id != urgent:
