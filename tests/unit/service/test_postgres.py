@@ -117,6 +117,31 @@ def test_a_user_without_rights_is_told(locked_role, database):
     one_line(caught.value)
 
 
+def test_the_rights_that_are_documented_suffice(locked_role, database):
+    """Once the tables are there, nothing but these is needed."""
+    import psycopg
+
+    PostgresQueue(database, "file:///p").open()
+    with psycopg.connect(database, autocommit=True) as connection:
+        for right in (
+            "SELECT, INSERT, UPDATE, DELETE ON stilt_project, stilt_simulation",
+            "SELECT ON stilt_schema, stilt_depth",
+            "USAGE ON ALL SEQUENCES IN SCHEMA public",
+        ):
+            connection.execute(f"GRANT {right} TO locked")  # type: ignore[arg-type]
+    queue = PostgresQueue(with_user(database, "locked", PASSWORD), "file:///q")
+    assert queue.enqueue({"m_1": None, "m_2": "s"}, settings="s") == 2
+    claims = queue.claim("w", 2, settings="s", begin=True)
+    assert queue.heartbeat(claims) == []
+    assert queue.failed(claims[0], "STORE", "busy", retry=True) == "pending"
+    assert len(queue.done(claims[1:])) == 1
+    assert queue.reap() == []
+    assert queue.wait(1.0, settings="s")
+    assert queue.counts_by_scene()["s"].done == 1
+    assert queue.remove(queue.sim_ids()) == 2
+    queue.close()
+
+
 def test_wrong_password_missing_database_and_no_server_are_one_line_each(locked_role, postgres_server):
     """With the reason, and never the password."""
     good = with_user(postgres_server.dsn, "locked", PASSWORD)
