@@ -31,6 +31,8 @@ class PushClaims:
         Rows claimed together.
     should_stop : callable, optional
         Whether not to wait for a queue that went away.
+    say : callable, optional
+        Told of trouble with the queue, and of its end.
     """
 
     def __init__(
@@ -40,11 +42,14 @@ class PushClaims:
         *,
         at_once: int = 1,
         should_stop: Callable[[], bool] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self._queue = queue
         self._settings = settings
         self._at_once = at_once
-        self._leases = None if queue is None else Leases(queue, worker_name(), should_stop=should_stop)
+        self._leases = (
+            None if queue is None else Leases(queue, worker_name(), should_stop=should_stop, say=say)
+        )
         self.elsewhere: list[str] = []
 
     def __enter__(self) -> PushClaims:

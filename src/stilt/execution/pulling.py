@@ -30,6 +30,7 @@ from stilt.errors import (
     FailureReason,
     Interrupted,
     NoQueueError,
+    QueueError,
     StaleOutputsError,
     StoreError,
     StoreUnavailableError,
@@ -153,6 +154,10 @@ class PullWorker:
                 self._work()
         except KeyboardInterrupt:
             self._flag.raise_flag()
+        except QueueError as error:
+            if not self._flag.is_raised():
+                raise
+            self._monitor.say(f"{error} What is still claimed is pending again when its lease is over.")
         finally:
             self._monitor.close()
             self._flag.close()

@@ -108,7 +108,11 @@ def run_locally(
     said: set[str] = set()
     refused = ""
     claims = PushClaims(
-        context.queue, context.fingerprint.hash, at_once=n_workers, should_stop=flag.is_raised
+        context.queue,
+        context.fingerprint.hash,
+        at_once=n_workers,
+        should_stop=flag.is_raised,
+        say=reporter.say,
     )
     try:
         with heeding_signals(flag, reporter.say), claims:

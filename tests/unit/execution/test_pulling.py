@@ -391,6 +391,27 @@ def test_the_heartbeat_does_not_end_silently():
     ]
 
 
+class Gone(MemoryQueue):
+    """A queue whose server goes away for good when its worker is asked to stop."""
+
+    def done(self, claims):
+        self.worker.stop()
+        raise QueueError("away.")
+
+    def release(self, claims):
+        raise QueueError("away.")
+
+
+def test_a_worker_that_is_to_stop_does_not_wait_for_the_queue(make_context, capsys):
+    """What it could not report comes back when its lease is over; stopping is what was asked for."""
+    project = Project(make_context())
+    project.queue.__class__ = Gone
+    project.queue.worker = worker = PullWorker(project.store, project.queue, follow=True, monitor=LogLines())
+    assert worker.run().exit_code == 3
+    assert "away. What is still claimed is pending again" in capsys.readouterr().err
+    assert project.queue.counts().running == 1
+
+
 class Locked(MemoryQueue):
     """A queue whose pending rows somebody keeps locked."""
 
