@@ -36,7 +36,7 @@ N_SIMULATIONS = int(os.environ.get("STILT_CHAOS_SIMULATIONS", "30"))
 MAX_STRIKES = max(8, N_SIMULATIONS // 5)
 MAX_ATTEMPTS = 5
 STORE = os.environ.get("STILT_CHAOS_STORE", "local")
-LEASE = 3
+LEASE = 6
 # the native engine, but slower, and one receptor always takes its process down
 WORKER = """\
 import os, signal, sys, time
@@ -165,8 +165,10 @@ def test_every_simulation_ends_complete_whatever_dies(tmp_path, chaos_met, new_p
                 time.sleep(1.0)
                 server.start()
                 restarted = True
-            # a worker needs seconds to load: wait until some have something to lose
-            if counts.running and sum(struck.values()) < MAX_STRIKES and random.random() < 0.2:
+            # a worker needs seconds to load, on a busy machine more: wait until some have something to lose,
+            # and strike as often for each simulation however long all of it takes
+            allowed = min(MAX_STRIKES, 3 + counts.done * MAX_STRIKES // N_SIMULATIONS)
+            if counts.running and sum(struck.values()) < allowed and random.random() < 0.3:
                 number = random.choice((signal.SIGKILL, signal.SIGTERM))
                 crowd.strike(number)
                 struck[number.name] += 1

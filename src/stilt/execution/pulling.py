@@ -62,6 +62,9 @@ _AFTER_REFUSAL = 5.0
 _AFTER_TROUBLE = 5.0
 """Pause of a worker that follows after trouble with the store outside a simulation [s]."""
 
+_AT_ONCE = 0.1
+"""A sleep that is shorter was none: something was pending all along [s]."""
+
 _LONGEST_PAUSE = 2.0
 """Longest pause between claims that find nothing though something is pending [s]."""
 
@@ -328,12 +331,14 @@ class PullWorker:
         self._monitor.idle()
         expiry = self.queue.next_expiry()
         # not all idle workers at once
-        later = random.uniform(0.1, 1.0)  # noqa: S311 - no secret
+        later = random.uniform(0.2, 1.0)  # noqa: S311 - no secret
         pause = _POLL if expiry is None else min(_POLL, expiry + later)
-        if not self.queue.wait(pause, settings=settings, should_stop=self._is_asked_to_stop):
+        began = time.monotonic()
+        self.queue.wait(pause, settings=settings, should_stop=self._is_asked_to_stop)
+        if time.monotonic() - began > _AT_ONCE:
             self._in_vain = 0
             return
-        # rows that are pending but cannot be claimed are being claimed, or somebody has locked them
+        # rows are pending that could not be claimed: others are claiming them, or somebody has locked them
         self._pause(min(0.05 * (2**self._in_vain - 1), _LONGEST_PAUSE))
         self._in_vain = min(self._in_vain + 1, 10)
 

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stilt.errors import StoreError
 from stilt.storage.lock import FileLock
 from stilt.transport.registry import get_engine
 
@@ -86,8 +85,8 @@ def _alone(marker: Path | None, reporter: Reporter, should_stop: Callable[[], bo
                 reporter.say("another process is compiling the kernels; waiting for it ...")
             try:
                 held.enter_context(lock)
-            except StoreError:
-                reporter.say("the other process is still compiling; compiling here too")
+            except OSError as error:
+                reporter.say(f"not waiting for other processes to compile: {error}")
         yield
 
 

@@ -32,7 +32,7 @@ _CONNECT_TIMEOUT = 10
 _CHECKOUT_TIMEOUT = 5.0
 """Seconds to wait for a connection of the pool before looking for the reason."""
 
-_LOCK_TIMEOUT = 20
+_LOCK_TIMEOUT = 5
 """Seconds to wait for rows or tables that somebody else has locked, before trying anew."""
 
 _ALIVE = {

@@ -286,7 +286,7 @@ class FileLock:
                 self._break(holder)
                 continue
             if self._should_stop is not None and self._should_stop():
-                raise Interrupted(f"stopped while {_describe(holder)} held {self.path}.")
+                raise Interrupted(f"stopped while waiting for {_describe(holder)}, which holds {self.path}.")
             if now - holder_since > self.timeout:
                 raise StoreError(
                     f"{self.path} has been held for {self.timeout:.0f} s by {_describe(holder)}; "
