@@ -34,7 +34,7 @@ class Monitor:
     """
     Hears what a pull worker does; every method may be left as it is.
 
-    All are called by the worker's main thread, but for `alive`, and `say` when there is trouble with the queue.
+    All are called by the worker's main thread, but `alive`, and `say` about trouble with the queue.
     """
 
     def say(self, text: str) -> None:
