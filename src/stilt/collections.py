@@ -118,7 +118,8 @@ class Simulations(Mapping[str, Simulation]):
         list of SimID
             In id order.
         """
-        return _as_ids(self._find(_given(mets, footprint, time_range, location_ids, scene_id)))
+        extra = _given(mets, footprint, time_range, location_ids, scene_id)
+        return _as_ids(self._find(self.table(), extra))
 
     def incomplete(
         self,
@@ -137,7 +138,7 @@ class Simulations(Mapping[str, Simulation]):
             In id order, failed ones included.
         """
         extra = _given(mets, footprint, time_range, location_ids, scene_id)
-        found = self._survey(self._find(extra) if extra or self._conditions else None)
+        found = self._survey(self.table(), extra)
         return _as_ids(sorted(found.failed | found.pending))
 
     def select(
@@ -154,9 +155,16 @@ class Simulations(Mapping[str, Simulation]):
         selection._conditions = (*self._conditions, *extra.items())
         return selection
 
-    def survey(self) -> Survey:
-        """State of all of them, from one pass over their keys."""
-        return self._survey(self._find({}) if self._conditions else None)
+    def survey(self, table: ManifestTable | None = None) -> Survey:
+        """
+        Find the state of all of them, in one pass over their keys.
+
+        Parameters
+        ----------
+        table : ManifestTable, optional
+            What `table` has just returned; default: the manifest as it is now.
+        """
+        return self._survey(self.table() if table is None else table, {})
 
     def table(self) -> ManifestTable:
         """The manifest as it is now."""
@@ -164,22 +172,21 @@ class Simulations(Mapping[str, Simulation]):
         return self._table
 
     def _look(self) -> frozenset[str]:
-        self._selected = frozenset(self._find({}))
+        self._selected = frozenset(self._find(self.table(), {}))
         return self._selected
 
-    def _find(self, extra: Mapping[str, Any]) -> list[str]:
-        table = self.table()
+    def _find(self, table: ManifestTable, extra: Mapping[str, Any]) -> list[str]:
         found = table.select(**extra)
         for name, value in self._conditions:
             allowed = set(table.select(**{name: value}))
             found = [sim_id for sim_id in found if sim_id in allowed]
         return found
 
-    def _survey(self, sim_ids: Iterable[str] | None) -> Survey:
-        table = self.table() if sim_ids is None or self._table is None else self._table
+    def _survey(self, table: ManifestTable, extra: Mapping[str, Any]) -> Survey:
+        chosen = self._find(table, extra) if extra or self._conditions else None
         groups: dict[tuple[str, ...], list[str]] = {
             expected_artifacts(names, error_trajectory=self.error_trajectory): ids
-            for names, ids in table.by_footprints(sim_ids).items()
+            for names, ids in table.by_footprints(chosen).items()
         }
         return survey(self.store, groups)
 

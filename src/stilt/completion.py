@@ -80,6 +80,12 @@ class Survey:
     failed: frozenset[str]
     pending: frozenset[str]
 
+    def __len__(self) -> int:
+        return len(self.complete) + len(self.failed) + len(self.pending)
+
+    def __contains__(self, sim_id: object) -> bool:
+        return sim_id in self.complete or sim_id in self.pending or sim_id in self.failed
+
     def counts(
         self,
         sim_ids: Iterable[str] | None = None,
@@ -98,11 +104,16 @@ class Survey:
             Ids that a queue or job says are being worked on, or have failed; a complete one counts as
             complete, a running one as running.
         """
-        wanted = self.complete | self.failed | self.pending if sim_ids is None else frozenset(sim_ids)
-        done = len(self.complete & wanted)
-        busy = (frozenset(running) & wanted) - self.complete
-        n_failed = len(((self.failed | frozenset(failed)) & wanted) - busy - self.complete)
-        return StatusCounts(len(wanted), done, len(busy), len(wanted) - done - len(busy) - n_failed, n_failed)
+        if sim_ids is None:
+            wanted: Survey | frozenset[str] = self
+            done = len(self.complete)
+        else:
+            wanted = frozenset(sim_ids)
+            done = len(self.complete & wanted)
+        busy = {each for each in running if each in wanted and each not in self.complete}
+        fallen = {each for each in self.failed.union(failed) if each in wanted} - busy - self.complete
+        left = len(wanted) - done - len(busy) - len(fallen)
+        return StatusCounts(len(wanted), done, len(busy), left, len(fallen))
 
 
 def expected_artifacts(footprints: Iterable[str] = (), *, error_trajectory: bool = False) -> tuple[str, ...]:
@@ -291,14 +302,13 @@ def survey(store: Store, groups: Mapping[tuple[str, ...], Sequence[str]]) -> Sur
     failed: set[str] = set()
     for expected, sim_ids in groups.items():
         here = sim_ids if begun is None or not expected else [each for each in sim_ids if each in begun]
-        done = set(_complete(store, here, expected))
-        rest = here if not done else [sim_id for sim_id in here if sim_id not in done]
-        failed.update(failed_ids(store, rest))
-        complete |= done
-        pending.update(sim_ids)
-    pending -= complete
-    pending -= failed
-    return Survey(frozenset(complete), frozenset(failed), frozenset(pending))
+        done = _complete(store, here, expected)
+        complete.update(done)
+        if len(done) < len(here):
+            failed.update(failed_ids(store, [sim_id for sim_id in here if sim_id not in complete]))
+        if len(done) < len(sim_ids):
+            pending.update(sim_id for sim_id in sim_ids if sim_id not in complete)
+    return Survey(frozenset(complete), frozenset(failed), frozenset(pending - failed if failed else pending))
 
 
 def _survey_at_once(store: Store, groups: Mapping[tuple[str, ...], Sequence[str]]) -> Survey:

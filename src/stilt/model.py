@@ -510,9 +510,10 @@ class Model:
     def scene_counts(self) -> dict[str | None, StatusCounts]:
         """Counts by scene; None for simulations without one."""
         simulations = self.simulations
-        survey = simulations.survey()
+        table = simulations.table()
+        survey = simulations.survey(table)
         queued = self._in_queue()
-        return {scene: survey.counts(ids, **queued) for scene, ids in simulations.table().by_scene().items()}
+        return {scene: survey.counts(ids, **queued) for scene, ids in table.by_scene().items()}
 
     def _in_queue(self) -> dict[str, list[str]]:
         """Ids of what the queue and detached jobs say is running or failed."""

@@ -136,10 +136,9 @@ def summarise(
     simulations = model.simulations
     if scene_id is not None:
         simulations = simulations.select(scene_id=scene_id)
-    survey = simulations.survey()
     table = simulations.table()
-    wanted = survey.complete | survey.failed | survey.pending
-    if scene_id is not None and not wanted:
+    survey = simulations.survey(table)
+    if scene_id is not None and not len(survey):
         known = [scene for scene in table.by_scene() if scene is not None]
         listed = ", ".join(known[:10]) or "none"
         raise ProjectError(f"no simulation is registered with scene '{scene_id}'; scenes: {listed}.")
@@ -171,7 +170,7 @@ def summarise(
         caches=_caches(model),
         stale=stale.message if stale else "",
         queue=None if model.queue is None else model.queue.counts(scene_id, settings=_settings(model)),
-        workers=[row for row in running if scene_id is None or row.sim_id in wanted],
+        workers=[row for row in running if scene_id is None or row.sim_id in survey],
         jobs=jobs,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,11 @@ COLUMNS = ("sim_id", "met", "receptor", "scene", "footprints")
 FORMAT = 1
 _FORMAT_KEY = b"stilt:manifest_format"
 _REGISTERED_KEY = b"stilt:registered"
+
+_is_id = re.compile(SIM_ID_PATTERN).fullmatch
+# which bytes an id may begin with, and which may follow
+_MAY_BEGIN = np.array([bool(_is_id(chr(byte))) for byte in range(256)])
+_MAY_FOLLOW = np.array([bool(_is_id("a" + chr(byte))) for byte in range(256)])
 
 
 def schema() -> pa.Schema:
@@ -71,7 +77,9 @@ def registered_at(data: bytes) -> str:
     return str(metadata.get(_REGISTERED_KEY, b"").decode("ascii", "replace"))
 
 
-def parse(data: bytes | None, where: str, columns: Sequence[str] = COLUMNS) -> pa.Table:
+def parse(
+    data: bytes | None, where: str, columns: Sequence[str] = COLUMNS, *, coded: Sequence[str] = ()
+) -> pa.Table:
     """
     Read rows from a Parquet file.
 
@@ -83,6 +91,8 @@ def parse(data: bytes | None, where: str, columns: Sequence[str] = COLUMNS) -> p
         Its address, for messages.
     columns : sequence of str
         Only these.
+    coded : sequence of str
+        Those of them to read as dictionaries: few values, many rows.
 
     Raises
     ------
@@ -90,16 +100,19 @@ def parse(data: bytes | None, where: str, columns: Sequence[str] = COLUMNS) -> p
         When it is damaged, of an older or another program, or from a newer version.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    text = pa.string()
+    wanted = pa.schema(
+        [(name, pa.dictionary(pa.int32(), text) if name in coded else text) for name in columns]
+    )
     if data is None:
-        return schema().empty_table().select(list(columns))
+        return wanted.empty_table()
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        version = (file.schema_arrow.metadata or {}).get(_FORMAT_KEY, b"1")
-        missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-        if missing and _FORMAT_KEY not in (file.schema_arrow.metadata or {}):
+        found = pq.read_schema(pa.BufferReader(data))
+        metadata = found.metadata or {}
+        missing = [name for name in COLUMNS if name not in found.names]
+        if missing and _FORMAT_KEY not in metadata:
             raise ManifestError(
                 f"{where} was written by an older version or another program (it has no column "
                 f"{missing[0]!r}); move it away and register the receptors again (finished outputs are found "
@@ -107,23 +120,37 @@ def parse(data: bytes | None, where: str, columns: Sequence[str] = COLUMNS) -> p
             )
         if missing:
             raise damaged(where, f"column {missing[0]!r} is missing")
-        if _is_beyond(version):
+        if _is_beyond(metadata.get(_FORMAT_KEY, b"1")):
             raise ManifestError(f"{where} was written by a newer version of stilt; update this installation.")
+        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(coded))
         table = file.read(columns=list(columns), use_threads=False)
         table = table.select(list(columns)).replace_schema_metadata(None)
-        wanted = pa.schema([(name, pa.string()) for name in columns])
         if table.schema != wanted:
             table = table.cast(wanted)
-        if "sim_id" in columns:
-            good = pc.match_substring_regex(table["sim_id"], f"^{SIM_ID_PATTERN}$")
-            if table.num_rows and not pc.all(good, skip_nulls=False, min_count=0).as_py():
-                raise damaged(where, "a simulation id that cannot be one")
+        if "sim_id" in columns and not _are_ids(table["sim_id"]):
+            raise damaged(where, "a simulation id that cannot be one")
         for name in {"met", "footprints"}.intersection(columns):
             if table[name].null_count:
                 raise damaged(where, f"a row without {name}")
     except (pa.ArrowException, OSError) as error:
         raise damaged(where, str(error)) from error
     return table
+
+
+def _are_ids(column: pa.ChunkedArray) -> bool:
+    """Whether every value may be a simulation id; by its bytes, as pyarrow.compute takes long to load."""
+    if column.null_count:
+        return False
+    for chunk in filter(len, column.chunks):
+        _, offsets, data = chunk.buffers()
+        ends = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        text = np.frombuffer(data or b"", np.uint8)
+        starts = ends[:-1]
+        if (starts == ends[1:]).any() or not _MAY_BEGIN[text[starts]].all():
+            return False
+        if not _MAY_FOLLOW[text[ends[0] : ends[-1]]].all():
+            return False
+    return True
 
 
 def is_newer(data: bytes) -> bool:

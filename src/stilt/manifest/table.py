@@ -62,7 +62,8 @@ class ManifestTable:
     def __init__(self, data: bytes | None, *, where: str = MANIFEST) -> None:
         self._data = data
         self._where = where
-        self._table = parse(data, where, columns=("sim_id", "met", "scene", "footprints"))
+        columns = "sim_id", "met", "scene", "footprints"
+        self._table = parse(data, where, columns, coded=("met", "footprints"))
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -105,9 +106,7 @@ class ManifestTable:
 
     def _coded(self, name: str) -> tuple[np.ndarray, list[str]]:
         """Return a column as the number of each row's value, and the few distinct values; none is null."""
-        encoded = self._table[name].combine_chunks().dictionary_encode()
-        if hasattr(encoded, "chunks"):
-            encoded = encoded.combine_chunks()
+        encoded = self._table[name].combine_chunks()
         # not to_numpy, which loads pandas
         return np.from_dlpack(encoded.indices), encoded.dictionary.to_pylist()
 
@@ -200,14 +199,13 @@ class ManifestTable:
 
         ids = self._table["sim_id"]
         if mets is not None:
-            require(pc.is_in(self._table["met"], value_set=pa.array(_listed(mets), pa.string())))
+            codes, known = self._coded("met")
+            keep &= np.isin(known, _listed(mets))[codes]
         if scene is not None:
             require(pc.equal(self._table["scene"], scene))
         if footprint is not None:
             codes, lists = self._footprints
-            np.logical_and(
-                keep, np.array([footprint in names for names in lists] or [False])[codes], out=keep
-            )
+            keep &= np.array([footprint in names for names in lists], dtype=bool)[codes]
         if time_range is not None:
             start, end = (_stamp(bound) for bound in time_range)
             stamps = pc.utf8_rpad(
