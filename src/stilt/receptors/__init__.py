@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from stilt.receptors.base import (
-    AltitudeRef,
-    ColumnReceptor,
-    MultiPointReceptor,
-    PointReceptor,
-    Receptor,
-)
+from stilt.receptors.base import Receptor
+from stilt.receptors.coordinates import AltitudeRef
+from stilt.receptors.kinds import ColumnReceptor, MultiPointReceptor, PointReceptor
 from stilt.receptors.table import as_receptors, read_receptors
 from stilt.receptors.times import to_utc
 

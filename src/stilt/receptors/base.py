@@ -1,5 +1,5 @@
 """
-Where and when we measure: one point, a column, or several points sampled together.
+What every receptor is: a time, a place, a name, and where particles start.
 
 Receptors are values: they never change, compare equal when they mean the same
 place and time, and can be keys of a dict or travel to another process. Coordinates
@@ -9,24 +9,28 @@ are rounded when a receptor is built (1e-6 degree, 0.01 m), so that ids and valu
 from __future__ import annotations
 
 import json
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from stilt.accessors import plots_of
 from stilt.errors import MissingExtraError, ReceptorError
-from stilt.ids import COORDINATE_DECIMALS, HEIGHT_DECIMALS, LocationID, ReceptorID
+from stilt.ids import LocationID, ReceptorID
+from stilt.receptors.coordinates import (
+    AltitudeRef,
+    check_altitude,
+    check_altitude_ref,
+    check_latitude,
+    check_longitude,
+)
 from stilt.receptors.times import to_utc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
-
-AltitudeRef = Literal["agl", "msl"]
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -68,7 +72,7 @@ class Receptor(ABC):
         altitude_ref: Any,
     ) -> None:
         """Check, round and keep the values."""
-        ref = _check_altitude_ref(altitude_ref)
+        ref = check_altitude_ref(altitude_ref)
         self._keep(
             to_utc(time),
             tuple([check_longitude(value) for value in longitudes]),
@@ -144,7 +148,7 @@ class Receptor(ABC):
         ndarray of int, shape (numpar,)
             Index of the point; zero throughout for a point and for a column.
         """
-        return np.zeros(_check_numpar(numpar), dtype=np.intp)
+        return np.zeros(check_numpar(numpar), dtype=np.intp)
 
     @property
     def geometry(self) -> BaseGeometry:
@@ -187,6 +191,8 @@ class Receptor(ABC):
         Receptor
             A point for one point, a column for two heights above one spot, else a multipoint receptor.
         """
+        from stilt.receptors.kinds import ColumnReceptor, MultiPointReceptor, PointReceptor
+
         listed = [_three_numbers(point) for point in points]
         if not listed:
             raise ReceptorError("a receptor needs at least one point (longitude, latitude, altitude)")
@@ -196,7 +202,7 @@ class Receptor(ABC):
             (x0, y0, z0), (x1, y1, z1) = listed
             spots = {(check_longitude(x), check_latitude(y)) for x, y in ((x0, y0), (x1, y1))}
             if len(spots) == 1:
-                ref = _check_altitude_ref(altitude_ref)
+                ref = check_altitude_ref(altitude_ref)
                 bottom, top = sorted((check_altitude(z0, ref), check_altitude(z1, ref)))
                 return ColumnReceptor(time, x0, y0, bottom, top, altitude_ref=altitude_ref)
         return MultiPointReceptor(time, *zip(*listed, strict=True), altitude_ref=altitude_ref)
@@ -216,6 +222,8 @@ class Receptor(ABC):
         Receptor
             An equal receptor.
         """
+        from stilt.receptors.kinds import ColumnReceptor, MultiPointReceptor, PointReceptor
+
         if not isinstance(values, Mapping):
             raise ReceptorError(
                 f"{values!r} does not describe a receptor; give a mapping with the key 'type'"
@@ -279,352 +287,11 @@ class Receptor(ABC):
         return {"type": self.kind, "time": self.time.isoformat()}
 
 
-class PointReceptor(Receptor):
-    """
-    One point.
-
-    Parameters
-    ----------
-    time : datetime or str
-        When we measure; naive is UTC.
-    longitude, latitude : float
-        Position [degrees]; longitudes 0 to 360 are understood.
-    altitude : float
-        Height [m].
-    altitude_ref : {"agl", "msl"}
-        Whether the height is above ground or above sea level.
-
-    Examples
-    --------
-    >>> PointReceptor("2023-01-01 12:00", -111.85, 40.77, 5.0).id
-    '202301011200_-111.85_40.77_5'
-    """
-
-    __slots__ = ()
-
-    kind = "point"
-
-    def __init__(
-        self, time: Any, longitude: float, latitude: float, altitude: float, *, altitude_ref: str = "agl"
-    ) -> None:
-        self._fill(time, (longitude,), (latitude,), (altitude,), altitude_ref)
-
-    @classmethod
-    def of_checked(
-        cls, time: datetime, longitude: float, latitude: float, altitude: float, altitude_ref: AltitudeRef
-    ) -> Self:
-        """
-        Build a receptor from values that were checked and rounded already, as readers of large tables do.
-
-        Parameters
-        ----------
-        time : datetime
-            Naive UTC, whole seconds; see `stilt.receptors.times.to_utc`.
-        longitude, latitude, altitude : float
-            Results of `check_longitude`, `check_latitude` and `check_altitude`.
-        altitude_ref : {"agl", "msl"}
-            What the height counts from.
-        """
-        receptor = object.__new__(cls)
-        receptor._keep(time, (longitude,), (latitude,), (altitude,), altitude_ref)
-        return receptor
-
-    @property
-    def longitude(self) -> float:
-        """Longitude [degrees_east], in [-180, 180)."""
-        return self.longitudes[0]
-
-    @property
-    def latitude(self) -> float:
-        """Latitude [degrees_north]."""
-        return self.latitudes[0]
-
-    @property
-    def altitude(self) -> float:
-        """Height [m]."""
-        return self.altitudes[0]
-
-    def _locate(self) -> LocationID:
-        return LocationID.point(self.longitude, self.latitude, self.altitude, self.altitude_ref)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the receptor in words JSON knows."""
-        return {
-            **self._common(),
-            "longitude": self.longitude,
-            "latitude": self.latitude,
-            "altitude": self.altitude,
-            "altitude_ref": self.altitude_ref,
-        }
-
-    def to_json(self) -> str:
-        """Write what `to_dict` gives as JSON without blanks."""
-        # by hand, because tables of a hundred thousand points are registered
-        return (
-            f'{{"type":"point","time":"{self.time.isoformat()}","longitude":{self.longitudes[0]!r},'
-            f'"latitude":{self.latitudes[0]!r},"altitude":{self.altitudes[0]!r},'
-            f'"altitude_ref":"{self.altitude_ref}"}}'
-        )
-
-    def release_heights(self, numpar: int) -> NDArray[np.float64]:
-        """Return the height of the point for every particle."""
-        return np.full(_check_numpar(numpar), self.altitude, dtype=np.float64)
-
-
-class ColumnReceptor(Receptor):
-    """
-    A vertical line above one spot; particles are spread evenly from bottom to top.
-
-    Parameters
-    ----------
-    time : datetime or str
-        When we measure; naive is UTC.
-    longitude, latitude : float
-        Position [degrees]; longitudes 0 to 360 are understood.
-    bottom, top : float
-        Heights [m], bottom below top.
-    altitude_ref : {"agl", "msl"}
-        Whether heights are above ground or above sea level.
-    """
-
-    __slots__ = ()
-
-    kind = "column"
-
-    def __init__(
-        self,
-        time: Any,
-        longitude: float,
-        latitude: float,
-        bottom: float,
-        top: float,
-        *,
-        altitude_ref: str = "agl",
-    ) -> None:
-        self._fill(time, (longitude,) * 2, (latitude,) * 2, (bottom, top), altitude_ref)
-        if self.bottom >= self.top:
-            raise ReceptorError(
-                f"column bottom {self.bottom:g} m must lie below its top {self.top:g} m; "
-                "exchange or correct them"
-            )
-
-    @property
-    def longitude(self) -> float:
-        """Longitude [degrees_east], in [-180, 180)."""
-        return self.longitudes[0]
-
-    @property
-    def latitude(self) -> float:
-        """Latitude [degrees_north]."""
-        return self.latitudes[0]
-
-    @property
-    def bottom(self) -> float:
-        """Lower end [m]."""
-        return self.altitudes[0]
-
-    @property
-    def top(self) -> float:
-        """Upper end [m]."""
-        return self.altitudes[1]
-
-    def _locate(self) -> LocationID:
-        return LocationID.column(self.longitude, self.latitude, self.bottom, self.top, self.altitude_ref)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the receptor in words JSON knows."""
-        return {
-            **self._common(),
-            "longitude": self.longitude,
-            "latitude": self.latitude,
-            "bottom": self.bottom,
-            "top": self.top,
-            "altitude_ref": self.altitude_ref,
-        }
-
-    def release_heights(self, numpar: int) -> NDArray[np.float64]:
-        """Return the mid-points of ``numpar`` equal slices, from bottom to top."""
-        n = _check_numpar(numpar)
-        return self.bottom + (np.arange(n, dtype=np.float64) + 0.5) * (self.top - self.bottom) / n
-
-
-class MultiPointReceptor(Receptor):
-    """
-    Several points sampled together, such as a slant path; each gets an equal block of particles.
-
-    Parameters
-    ----------
-    time : datetime or str
-        When we measure; naive is UTC.
-    longitudes, latitudes : sequence of float
-        Positions [degrees]; longitudes 0 to 360 are understood.
-    altitudes : sequence of float
-        Heights [m], one for each position. The order of the points is part of the receptor's
-        identity: it fixes which particles belong to which point.
-    altitude_ref : {"agl", "msl"}
-        Whether heights are above ground or above sea level.
-    """
-
-    __slots__ = ()
-
-    kind = "multipoint"
-
-    def __init__(
-        self,
-        time: Any,
-        longitudes: Iterable[float],
-        latitudes: Iterable[float],
-        altitudes: Iterable[float],
-        *,
-        altitude_ref: str = "agl",
-    ) -> None:
-        columns = [_as_list(values) for values in (longitudes, latitudes, altitudes)]
-        counts = [len(values) for values in columns]
-        if len(set(counts)) != 1 or not counts[0]:
-            raise ReceptorError(
-                f"{counts[0]} longitudes, {counts[1]} latitudes and {counts[2]} altitudes; "
-                "give one of each for every point, and at least one point"
-            )
-        longitudes, latitudes, altitudes = columns
-        self._fill(time, longitudes, latitudes, altitudes, altitude_ref)
-
-    def _locate(self) -> LocationID:
-        points = zip(self.longitudes, self.latitudes, self.altitudes, strict=True)
-        return LocationID.multipoint(points, self.altitude_ref)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the receptor in words JSON knows."""
-        return {
-            **self._common(),
-            "longitudes": list(self.longitudes),
-            "latitudes": list(self.latitudes),
-            "altitudes": list(self.altitudes),
-            "altitude_ref": self.altitude_ref,
-        }
-
-    def release_points(self, numpar: int) -> NDArray[np.intp]:
-        """Return contiguous blocks, as equal as possible; the first points get the particles left over."""
-        n = _check_numpar(numpar)
-        k = len(self)
-        if n < k:
-            raise ReceptorError(
-                f"{n} particles cannot be shared among the {k} points of receptor {self.id}; "
-                f"set numpar to {k} or more"
-            )
-        counts = np.full(k, n // k, dtype=np.intp)
-        counts[: n % k] += 1
-        return np.repeat(np.arange(k, dtype=np.intp), counts)
-
-    def release_heights(self, numpar: int) -> NDArray[np.float64]:
-        """Return the height of each particle's point."""
-        return np.asarray(self.altitudes, dtype=np.float64)[self.release_points(numpar)]
-
-
-def check_longitude(value: Any) -> float:
-    """
-    Check, wrap and round a longitude.
-
-    Parameters
-    ----------
-    value : float
-        Longitude, -180 to 360 [degrees_east].
-
-    Returns
-    -------
-    float
-        In [-180, 180), rounded to 1e-6 degree.
-    """
-    number = _finite(value, "longitude")
-    if not -180.0 <= number <= 360.0:
-        raise ReceptorError(f"longitude {number:g} is outside -180 to 180; give degrees east")
-    rounded = round(number, COORDINATE_DECIMALS)
-    # rounding again: the subtraction brings back digits beyond the sixth
-    wrapped = round(rounded - 360.0, COORDINATE_DECIMALS) if rounded >= 180.0 else rounded
-    return wrapped + 0.0  # no negative zero
-
-
-def check_latitude(value: Any) -> float:
-    """
-    Check and round a latitude.
-
-    Parameters
-    ----------
-    value : float
-        Latitude, -90 to 90 [degrees_north].
-
-    Returns
-    -------
-    float
-        Rounded to 1e-6 degree.
-    """
-    number = _finite(value, "latitude")
-    if not -90.0 <= number <= 90.0:
-        raise ReceptorError(
-            f"latitude {number:g} is outside -90 to 90; give degrees north "
-            "(are longitude and latitude exchanged?)"
-        )
-    return round(number, COORDINATE_DECIMALS) + 0.0
-
-
-def check_altitude(value: Any, altitude_ref: str) -> float:
-    """
-    Check and round a height.
-
-    Parameters
-    ----------
-    value : float
-        Height [m].
-    altitude_ref : str
-        ``agl`` or ``msl``; a height above ground is not negative.
-
-    Returns
-    -------
-    float
-        Rounded to 0.01 m.
-    """
-    number = _finite(value, "altitude")
-    if altitude_ref == "agl" and number < 0.0:
-        raise ReceptorError(
-            f"altitude {number:g} m lies below the ground; give metres above ground, or altitude_ref 'msl'"
-        )
-    return round(number, HEIGHT_DECIMALS) + 0.0
-
-
-def _finite(value: Any, what: str) -> float:
-    if type(value) is float and math.isfinite(value):
-        return value
-    if isinstance(value, (str, bytes, bool, np.bool_)) or value is None:
-        raise ReceptorError(f"{what} {value!r} is not a number; give a plain number")
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ReceptorError(f"{what} {value!r} is not a number; give a plain number") from error
-    if not math.isfinite(number):
-        raise ReceptorError(f"{what} is {number}; give a finite number or leave the receptor out")
-    return number
-
-
-def _check_altitude_ref(value: Any) -> AltitudeRef:
-    text = value.strip().lower() if isinstance(value, str) else value
-    if text not in ("agl", "msl"):
-        raise ReceptorError(
-            f"altitude_ref {value!r} is unknown; use 'agl' (above ground) or 'msl' (above sea level)"
-        )
-    return cast(AltitudeRef, text)
-
-
-def _check_numpar(numpar: int) -> int:
+def check_numpar(numpar: int) -> int:
+    """Refuse to release fewer than one particle."""
     if numpar < 1:
         raise ReceptorError(f"numpar = {numpar} releases nothing; give 1 or more")
     return int(numpar)
-
-
-def _as_list(values: Any) -> list[Any]:
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise ReceptorError(
-            f"{values!r} is not a list; a multipoint receptor needs a list for each coordinate"
-        )
-    return list(values)
 
 
 def _three_numbers(point: Any) -> tuple[Any, Any, Any]:

@@ -39,14 +39,9 @@ from typing import Any, NamedTuple, cast
 
 from stilt.collector import many_objects
 from stilt.errors import ReceptorError
-from stilt.receptors.base import (
-    AltitudeRef,
-    PointReceptor,
-    Receptor,
-    check_altitude,
-    check_latitude,
-    check_longitude,
-)
+from stilt.receptors.base import Receptor
+from stilt.receptors.coordinates import AltitudeRef, check_altitude, check_latitude, check_longitude
+from stilt.receptors.kinds import PointReceptor
 from stilt.receptors.times import to_utc
 from stilt.spelling import nearest_name
 

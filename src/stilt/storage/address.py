@@ -68,6 +68,9 @@ FIRST_CONTACT = Patience(3, timedelta(seconds=10))
 AT_WORK = Patience(10, timedelta(minutes=2))
 """Once the store has answered: hours of work are worth waiting out a hiccup."""
 
+ONCE = Patience(0, timedelta(0))
+"""For requests whose repetition means something else than the first."""
+
 
 @dataclass(frozen=True)
 class Address:

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from stilt.errors import MissingObjectError, StoreError, StoreUnavailableError
-from stilt.storage.address import AT_WORK, FIRST_CONTACT, Address
+from stilt.storage.address import AT_WORK, FIRST_CONTACT, ONCE, Address, Patience
 from stilt.storage.copies import FOLDER, Copies, copy_of
 from stilt.storage.layout import check_key
 from stilt.storage.store import REQUESTS_AT_ONCE
-from stilt.storage.trouble import explain
+from stilt.storage.trouble import explain, may_have_arrived
 
 LIST_FROM = 500
 """Keys from which on a listing is tried."""
@@ -69,7 +69,7 @@ class RemoteStore:
         self.address = Address.parse(uri)
         self._cache_dir = None if cache_dir is None else Path(cache_dir)
         self.copies = Copies(None if self._cache_dir is None else self._cache_dir / FOLDER)
-        self._client: Any = None
+        self._clients: dict[Patience, Any] = {}
         self._answered = False
         self._opening = threading.Lock()
         self._seen_at = float("-inf")
@@ -105,11 +105,11 @@ class RemoteStore:
 
     def write(self, key: str, data: bytes, *, flush: bool = True) -> None:
         """Write the whole object, replacing what was there; an accepted put is always durable."""
-        self._put(key, data, "overwrite")
+        self._put(key, data)
 
     def create(self, key: str, data: bytes) -> bool:
         """Write the object only if the key is free; say whether this call did."""
-        return self._put(key, data, "create")
+        return self._put_if(key, data, "create")
 
     def delete(self, key: str) -> None:
         """Remove the object; a free key is left as it is."""
@@ -141,7 +141,7 @@ class RemoteStore:
 
     def compare_and_swap(self, key: str, expected_version: str | None, data: bytes) -> bool:
         """Write only if the object is still in the state of the token (None: free); say whether it was."""
-        return self._put(key, data, "create" if expected_version is None else json.loads(expected_version))
+        return self._put_if(key, data, "create" if expected_version is None else json.loads(expected_version))
 
     def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> None:
         """
@@ -279,17 +279,48 @@ class RemoteStore:
 
         return self._ask("read", key, fetch)
 
-    def _put(self, key: str, data: bytes, mode: Any) -> bool:
+    def _put(self, key: str, data: bytes) -> None:
         import obstore
 
         path = self._path(key)
-        in_parts = mode == "overwrite" and len(data) >= _IN_PARTS_FROM
+        in_parts = len(data) >= _IN_PARTS_FROM
+        try:
+            self._ask("write", key, lambda client: obstore.put(client, path, data, use_multipart=in_parts))
+        except MissingObjectError as error:
+            raise StoreError(f"cannot write {self.uri}/{key}: {error}") from error
+
+    def _put_if(self, key: str, data: bytes, mode: Any) -> bool:
+        """
+        Put under a condition; say whether the object is now this one.
+
+        When the answer is lost, nobody knows whether the put arrived. It is sent again as it was: if the
+        first did arrive, the second is refused, and what is found there is our own.
+        """
+        until = time.monotonic() + self._patience.total.total_seconds()
+        pause, unsure = 0.1, False
+        while True:
+            try:
+                stored = self._put_once(key, data, mode)
+            except StoreError as error:
+                if not may_have_arrived(error) or time.monotonic() + pause > until:
+                    raise
+                unsure = True
+                time.sleep(pause)
+                pause = min(2 * pause, 10.0)
+            else:
+                return stored or (unsure and self.read_versioned(key)[0] == data)
+
+    def _put_once(self, key: str, data: bytes, mode: Any) -> bool:
+        import obstore
+
+        path = self._path(key)
         refused = obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError
         try:
             self._ask(
                 "write",
                 key,
-                lambda client: obstore.put(client, path, data, mode=mode, use_multipart=in_parts),
+                lambda client: obstore.put(client, path, data, mode=mode, use_multipart=False),
+                once=True,
             )
         except refused:
             return False
@@ -317,13 +348,13 @@ class RemoteStore:
                 return
             yield [entry["path"] for entry in page]
 
-    def _ask(self, action: str, key: str, request: Callable[[Any], Any]) -> Any:
-        """Make a request; whatever goes wrong is told in our words."""
+    def _ask(self, action: str, key: str, request: Callable[[Any], Any], *, once: bool = False) -> Any:
+        """Make a request, repeated while that may help unless ``once``; trouble is told in our words."""
         import obstore
 
         conditions = obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError
         try:
-            answer = request(self._connected())
+            answer = request(self._connected(ONCE if once else self._patience))
         except conditions:
             self._note_answer()
             raise
@@ -341,15 +372,15 @@ class RemoteStore:
         self._answered = True
         self._seen_at = time.monotonic()
 
-    def _connected(self) -> Any:
-        patience = AT_WORK if self._answered else FIRST_CONTACT
-        client = self._client
-        if client is None or client[0] is not patience:
-            with self._opening:
-                client = self._client
-                if client is None or client[0] is not patience:
-                    client = self._client = patience, self.address.connect(patience)
-        return client[1]
+    @property
+    def _patience(self) -> Patience:
+        return AT_WORK if self._answered else FIRST_CONTACT
+
+    def _connected(self, patience: Patience) -> Any:
+        with self._opening:
+            if patience not in self._clients:
+                self._clients[patience] = self.address.connect(patience)
+            return self._clients[patience]
 
 
 def _reopen(uri: str, cache_dir: Path | None) -> RemoteStore:

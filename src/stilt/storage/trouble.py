@@ -34,6 +34,7 @@ _REFUSED = re.compile(
     r"|AuthorizationFailure|AuthorizationPermissionMismatch"
 )
 _FULL = re.compile(r"StorageFull|QuotaExceeded|AccountIsFull|InsufficientStorage|status code: 507")
+_LOST = re.compile(r"HTTP error|error sending request|status code: (?:5\d\d|408|429)")
 _REGION = re.compile(r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint|code: 301")
 
 
@@ -103,6 +104,18 @@ def explain(error: Exception, address: Address, action: str, key: str = "") -> S
         explained = StoreError(f"cannot {action} {where}: {name} answered {said}; try again later.")
     explained.__cause__ = RuntimeError(without_secrets(" ".join(text.split())[:2000]))
     return explained
+
+
+def may_have_arrived(error: StoreError) -> bool:
+    """
+    Whether a request may have been carried out although no such answer came back.
+
+    Parameters
+    ----------
+    error : StoreError
+        Made by `explain`.
+    """
+    return bool(_LOST.search(str(error.__cause__)))
 
 
 def _said(text: str) -> str:
