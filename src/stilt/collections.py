@@ -121,38 +121,34 @@ class Simulations(Mapping[str, Simulation]):
         extra = _given(mets, footprint, time_range, location_ids, scene_id)
         return _as_ids(self._find(self.table(), extra))
 
-    def incomplete(
-        self,
-        mets: str | Iterable[str] | None = None,
-        footprint: str | None = None,
-        time_range: tuple[Any, Any] | None = None,
-        location_ids: str | Iterable[str] | None = None,
-        scene_id: str | None = None,
-    ) -> list[SimID]:
+    def incomplete(self, **conditions: Any) -> list[SimID]:
         """
-        Ids of those that lack an expected artifact; conditions as in `ids`.
+        Ids of those that lack an expected artifact.
+
+        Parameters
+        ----------
+        **conditions
+            See `ids`.
 
         Returns
         -------
         list of SimID
             In id order, failed ones included.
         """
-        extra = _given(mets, footprint, time_range, location_ids, scene_id)
-        found = self._survey(self.table(), extra)
+        found = self._survey(self.table(), _checked(conditions))
         return _as_ids(sorted(found.failed | found.pending))
 
-    def select(
-        self,
-        mets: str | Iterable[str] | None = None,
-        footprint: str | None = None,
-        time_range: tuple[Any, Any] | None = None,
-        location_ids: str | Iterable[str] | None = None,
-        scene_id: str | None = None,
-    ) -> Simulations:
-        """Those simulations that meet the conditions (see `ids`), as a mapping of the same kind."""
-        extra = _given(mets, footprint, time_range, location_ids, scene_id)
+    def select(self, **conditions: Any) -> Simulations:
+        """
+        Those simulations that meet some conditions, as a mapping of the same kind.
+
+        Parameters
+        ----------
+        **conditions
+            See `ids`.
+        """
         selection = Simulations(self.store, error_trajectory=self.error_trajectory)
-        selection._conditions = (*self._conditions, *extra.items())
+        selection._conditions = (*self._conditions, *_checked(conditions).items())
         return selection
 
     def survey(self, table: ManifestTable | None = None) -> Survey:

@@ -169,25 +169,12 @@ class ManifestTable:
         scene: str | None = None,
     ) -> list[str]:
         """
-        Ids of the rows that meet every condition given.
+        Ids of the rows that meet every condition given, in id order.
 
         Parameters
         ----------
-        mets : str or iterable of str, optional
-            Keys of the meteorology.
-        footprint : str, optional
-            Only simulations that are to make this footprint.
-        time_range : (start, end), optional
-            Receptor times [UTC], both ends included; either may be None.
-        location_ids : str or iterable of str, optional
-            Where the receptors are.
-        scene : str, optional
-            Label given at registration.
-
-        Returns
-        -------
-        list of str
-            In id order.
+        mets, footprint, time_range, location_ids, scene : optional
+            As in `stilt.collections.Simulations.ids`, where ``scene`` is called ``scene_id``.
         """
         import pyarrow as pa
         import pyarrow.compute as pc

@@ -17,7 +17,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class PointReceptor(Receptor):
+class _AtOneSpot(Receptor):
+    """A receptor with one longitude and one latitude."""
+
+    __slots__ = ()
+
+    @property
+    def longitude(self) -> float:
+        """Longitude [degrees_east], in [-180, 180)."""
+        return self.longitudes[0]
+
+    @property
+    def latitude(self) -> float:
+        """Latitude [degrees_north]."""
+        return self.latitudes[0]
+
+
+class PointReceptor(_AtOneSpot):
     """
     One point.
 
@@ -68,16 +84,6 @@ class PointReceptor(Receptor):
         return receptor
 
     @property
-    def longitude(self) -> float:
-        """Longitude [degrees_east], in [-180, 180)."""
-        return self.longitudes[0]
-
-    @property
-    def latitude(self) -> float:
-        """Latitude [degrees_north]."""
-        return self.latitudes[0]
-
-    @property
     def altitude(self) -> float:
         """Height [m]."""
         return self.altitudes[0]
@@ -109,7 +115,7 @@ class PointReceptor(Receptor):
         return np.full(check_numpar(numpar), self.altitude, dtype=np.float64)
 
 
-class ColumnReceptor(Receptor):
+class ColumnReceptor(_AtOneSpot):
     """
     A vertical line above one spot; particles are spread evenly from bottom to top.
 
@@ -145,16 +151,6 @@ class ColumnReceptor(Receptor):
                 f"column bottom {self.bottom:g} m must lie below its top {self.top:g} m; "
                 "exchange or correct them"
             )
-
-    @property
-    def longitude(self) -> float:
-        """Longitude [degrees_east], in [-180, 180)."""
-        return self.longitudes[0]
-
-    @property
-    def latitude(self) -> float:
-        """Latitude [degrees_north]."""
-        return self.latitudes[0]
 
     @property
     def bottom(self) -> float:
