@@ -388,15 +388,13 @@ class Model:
         """Return the tasks a run would have now, without registering anything."""
         from stilt.execution.tasks import TaskList, in_running_order
         from stilt.storage import MemoryStore
-        from stilt.storage.layout import MANIFEST
 
         stale = check_settings(self.store, self.config)
         if stale:
             raise StaleOutputsError(stale.message)
         # the manifest as it would be, kept in memory
         shadow = MemoryStore()
-        if self.store.exists(MANIFEST):
-            shadow.write(MANIFEST, self.store.read(MANIFEST))
+        self.manifest.copy_to(shadow)
         manifest = Manifest(shadow)
         footprints = expected_footprints(self.config)
         if self.receptors:

@@ -95,8 +95,9 @@ def test_what_is_registered_meanwhile_is_kept(manifest, registered, monkeypatch)
     manifest.store.delete(MANIFEST)
     read = registry.read_published
 
-    def slow(store):
-        found = read(store)
+    def slow(store, **options):
+        found = read(store, **options)
+        monkeypatch.setattr(registry, "read_published", read)
         Manifest(store).register_receptors(receptors(2, start=40), ["gfs"], scene="new", footprints=["a"])
         return found
 
@@ -122,3 +123,42 @@ def test_a_newer_manifest_is_not_taken_for_a_damaged_one(manifest, registered):
     with pytest.raises(ManifestError):
         manifest.restore()
     assert manifest.store.read(MANIFEST) == sink.getvalue()
+
+
+def test_a_missing_manifest_is_read_off_the_registrations(manifest, registered):
+    manifest.store.delete(MANIFEST)
+    assert rows_of(manifest) == registered
+    assert manifest.exists()
+    assert not manifest.store.exists(MANIFEST), "looking writes nothing"
+
+
+def test_registering_after_the_manifest_went_away_brings_the_others_back(manifest, registered):
+    manifest.store.delete(MANIFEST)
+    done = manifest.register_receptors(receptors(2, start=40), ["gfs"], scene="new", footprints=["a"])
+    assert (done.added, done.updated) == (2, 0)
+    assert set(rows_of(manifest)) == {*registered, *done.sim_ids}
+    # also when what is registered is known
+    manifest.store.delete(MANIFEST)
+    manifest.register_receptors(receptors(2, start=40), ["gfs"], scene="new", footprints=["a"])
+    assert set(rows_of(manifest)) == {*registered, *done.sim_ids}
+
+
+def test_a_missing_manifest_that_cannot_be_put_together_is_an_error(manifest, registered):
+    manifest.store.write(sorted(manifest.store.list(REGISTRATIONS + "/"))[0], b"damaged")
+    manifest.store.delete(MANIFEST)
+    with pytest.raises(ManifestError, match=r"missing.*rebuild"):
+        manifest.load()
+    assert manifest.restore().registrations == 2
+    assert rows_of(manifest)
+
+
+@pytest.mark.parametrize(("column", "text"), [("footprints", "nonsense"), ("receptor", '{"type":"point"}')])
+def test_a_row_that_cannot_be_used_is_damage_too(manifest, registered, column, text):
+    table = pq.read_table(io.BytesIO(manifest.store.read(MANIFEST)))
+    place = table.schema.get_field_index(column)
+    values = [text, *table[column].to_pylist()[1:]]
+    sink = io.BytesIO()
+    pq.write_table(table.set_column(place, column, pa.array(values, pa.string())), sink)
+    manifest.store.write(MANIFEST, sink.getvalue())
+    assert manifest.restore().rows == len(registered)
+    assert rows_of(manifest) == registered

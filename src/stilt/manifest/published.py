@@ -2,8 +2,8 @@
 What each registration asked for, kept by itself so that the manifest can be put together again.
 
 Before rows are merged into the manifest they are written to an object of their own that is
-never changed, named by what it says; registering the same again finds it there. Nothing
-reads them but `Manifest.restore`, after the manifest was lost or damaged::
+never changed, named by what it says; registering the same again finds it there. They are
+read only when the manifest is missing or, by `Manifest.restore`, damaged::
 
     .stilt/registrations/<32 hex of its rows>.parquet     columns as in the manifest,
                                                           metadata stilt:registered: when [UTC]
@@ -50,7 +50,7 @@ class Restored:
     kept: str = ""
 
 
-def publish(store: Store, rows: pa.Table) -> None:
+def publish(store: Store, rows: pa.Table) -> str:
     """
     Write down what a registration asks for, unless the same was written before.
 
@@ -60,11 +60,17 @@ def publish(store: Store, rows: pa.Table) -> None:
         The output root.
     rows : pyarrow.Table
         Its rows, each id once.
+
+    Returns
+    -------
+    str
+        Where, as a key.
     """
     key = registration_key(_digest(rows))
     if not store.exists(key):
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
         store.write(key, serialise(rows, registered=now))
+    return key
 
 
 def _digest(rows: pa.Table) -> str:
@@ -84,7 +90,7 @@ def _digest(rows: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def read_published(store: Store) -> tuple[pa.Table | None, int, tuple[str, ...]]:
+def read_published(store: Store, *, besides: str = "") -> tuple[pa.Table | None, int, tuple[str, ...]]:
     """
     Put together what all published registrations ask for.
 
@@ -92,6 +98,8 @@ def read_published(store: Store) -> tuple[pa.Table | None, int, tuple[str, ...]]
     ----------
     store : Store
         The output root.
+    besides : str
+        Key of one to leave out.
 
     Returns
     -------
@@ -105,7 +113,7 @@ def read_published(store: Store) -> tuple[pa.Table | None, int, tuple[str, ...]]
     """
     tables: list[tuple[str, pa.Table]] = []
     unreadable = []
-    keys = sorted(store.list(REGISTRATIONS + "/"))
+    keys = sorted(key for key in store.list(REGISTRATIONS + "/") if key != besides)
     for key, data in zip(keys, concurrently(store, store.read, keys), strict=True):
         try:
             tables.append((registered_at(data), parse(data, place(store, key))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from stilt.manifest.table import ManifestRow, ManifestTable
 from stilt.receptors import Receptor
 from stilt.service import check_label
 from stilt.storage import Store, place
-from stilt.storage.layout import DAMAGED_MANIFEST, MANIFEST, check_footprint_name
+from stilt.storage.layout import DAMAGED_MANIFEST, MANIFEST, REGISTRATIONS, check_footprint_name
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,17 @@ class Manifest:
     def __repr__(self) -> str:
         return f"Manifest({self.store.uri})"
 
+    @property
+    def _where(self) -> str:
+        return place(self.store, MANIFEST)
+
     def exists(self) -> bool:
         """Whether anything was ever registered."""
-        return self.store.exists(MANIFEST)
+        return self.store.exists(MANIFEST) or any(True for _ in self.store.list(REGISTRATIONS + "/"))
 
     def load(self) -> ManifestTable:
         """
-        Read the manifest as it is now.
+        Read the manifest as it is now; where the file is missing, what the published registrations say.
 
         Returns
         -------
@@ -72,13 +77,34 @@ class Manifest:
         Raises
         ------
         ManifestError
-            When the file is damaged or from a newer version.
+            When the file is damaged or from a newer version, or missing and cannot be put together.
         """
-        try:
-            data = self.store.read(MANIFEST)
-        except MissingObjectError:
-            data = None
-        return ManifestTable(data, where=f"{self.store.uri}/{MANIFEST}")
+        return ManifestTable(self._read(), where=self._where)
+
+    def copy_to(self, store: Store) -> None:
+        """
+        Put the manifest as it is now into another store, if anything was ever registered.
+
+        Parameters
+        ----------
+        store : Store
+            An empty one.
+        """
+        data = self._read()
+        if data is not None:
+            parse(data, self._where)
+            store.write(MANIFEST, data)
+
+    def _read(self) -> bytes | None:
+        with contextlib.suppress(MissingObjectError):
+            return self.store.read(MANIFEST)
+        rows, _, unreadable = read_published(self.store)
+        if unreadable:
+            raise ManifestError(
+                f"{self._where} is missing and {unreadable[0]}, one of the registrations it could be put "
+                "together from, is damaged; `stilt rebuild` restores the others."
+            )
+        return None if rows is None else serialise(rows)
 
     def register(self, rows: Iterable[ManifestRow]) -> Registration:
         """
@@ -165,7 +191,7 @@ class Manifest:
             When the manifest is damaged and nothing was published, or from a newer version.
         """
         data, trouble = self._damage()
-        if data is None and self.exists():
+        if data is None and self.store.exists(MANIFEST):
             return Restored()
         rows, registrations, unreadable = read_published(self.store)
         if rows is None:
@@ -179,7 +205,7 @@ class Manifest:
             if now is None or now == data:
                 return serialise(rows)
             # someone has registered meanwhile
-            merged = upsert(rows, parse(now, f"{self.store.uri}/{MANIFEST}"))[0]
+            merged = upsert(rows, parse(now, self._where))[0]
             return serialise(rows if merged is None else merged)
 
         self.store.update(MANIFEST, change)
@@ -190,7 +216,7 @@ class Manifest:
         """Return the manifest and what is wrong with it, if something is."""
         try:
             data = self.store.read(MANIFEST)
-            parse(data, place(self.store, MANIFEST))
+            ManifestTable(data, where=self._where).check()
         except MissingObjectError:
             return None, None
         except ManifestError as error:
@@ -225,11 +251,15 @@ class Manifest:
         counts = {"added": 0, "updated": 0}
 
         def change(data: bytes | None) -> bytes | None:
-            old = parse(data, f"{self.store.uri}/{MANIFEST}")
+            # the first registration; or the manifest went away, and must not lose the rows it had
+            before = read_published(self.store, besides=published)[0] if data is None else None
+            old = parse(data, self._where) if before is None else before
             merged, counts["added"], counts["updated"] = upsert(old, new)
-            return None if merged is None else serialise(merged)
+            if merged is None:
+                return None if before is None else serialise(before)
+            return serialise(merged)
 
-        publish(self.store, new)
+        published = publish(self.store, new)
         self.store.update(MANIFEST, change)
         return Registration(result.sim_ids, counts["added"], counts["updated"], result.duplicates)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stilt.errors import ReceptorError
 from stilt.manifest.arrow import damaged, parse, strings
 from stilt.receptors import Receptor
 from stilt.storage.layout import MANIFEST, check_footprint_name
@@ -148,6 +149,23 @@ class ManifestTable:
     def receptor(self, sim_id: str) -> Receptor:
         """The receptor of one simulation; ``KeyError`` when it is not registered."""
         return Receptor.from_dict(self._describe(self._positions[sim_id]))
+
+    def check(self) -> None:
+        """
+        Read every row, also what is otherwise read when it is first asked for.
+
+        Raises
+        ------
+        ManifestError
+            When one is damaged.
+        """
+        _ = self._footprints
+        for position in range(len(self)):
+            values = self._describe(position)
+            try:
+                Receptor.from_dict(values)
+            except ReceptorError as error:
+                raise damaged(self._where, f"receptor {values!r}") from error
 
     def _describe(self, position: int) -> dict[str, Any]:
         text = self._receptors[position].as_py()
