@@ -94,13 +94,11 @@ class Copies:
             The object.
         """
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = str(path.parent / temporary_name())
             try:
-                Path(temporary).write_bytes(data)
-                publish_exclusively(temporary, str(path))
-            finally:
-                remove_quietly(temporary)
+                self._publish(path, data)
+            except FileNotFoundError:
+                # another process pruned the folder this moment
+                self._publish(path, data)
         except OSError as error:
             kind = StoreFullError if error.errno == 28 else StoreError
             raise kind(
@@ -115,6 +113,16 @@ class Copies:
         if due:
             self.prune()
 
+    @staticmethod
+    def _publish(path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = str(path.parent / temporary_name())
+        try:
+            Path(temporary).write_bytes(data)
+            publish_exclusively(temporary, str(path))
+        finally:
+            remove_quietly(temporary)
+
     def size(self) -> int:
         """Bytes of all copies."""
         return sum(size for _, size, _ in self._entries())
@@ -127,6 +135,9 @@ class Copies:
         for used, size, path in entries:
             if total <= self.limit or used > before:
                 return
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime > used:
+                    continue  # someone has asked for it since the list was made
             shutil.rmtree(path.parent, ignore_errors=True)
             total -= size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -42,6 +43,43 @@ def test_asking_for_a_copy_keeps_it(tmp_path):
     copies.prune()
     assert first.exists()
     assert not second.exists()
+
+
+def test_a_copy_asked_for_while_another_process_prunes_stays(tmp_path, monkeypatch):
+    copies = Copies(tmp_path, limit=500)
+    path = kept(copies, "a", 1000, 9000)
+    seen = copies._entries()
+    assert copies.find(path)
+    monkeypatch.setattr(copies, "_entries", lambda: seen)
+    copies.prune()
+    assert path.exists()
+
+
+def test_many_readers_share_a_cache_within_its_bound(tmp_path, monkeypatch):
+    """Each reader gets whole objects, whatever is pruned meanwhile."""
+    monkeypatch.setattr("stilt.storage.copies.IN_USE", 0.05)
+    objects = {f"a/{number}": bytes([number]) * 1000 for number in range(40)}
+    shared = [Copies(tmp_path, limit=5000) for _ in range(4)]  # as processes have them
+    wrong = []
+
+    def read(copies):
+        for turn in range(120):
+            key = f"a/{turn * 7 % 40}"
+            path = copy_of(copies, "s3://b/p", key, "tag", lambda key=key: (objects[key], "tag"))
+            with contextlib.suppress(FileNotFoundError):  # pruned since: `read_copy` asks the store then
+                if path.read_bytes() != objects[key]:
+                    wrong.append(key)
+            time.sleep(0.001)
+
+    readers = [threading.Thread(target=read, args=(copies,)) for copies in shared]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert wrong == []
+    time.sleep(0.06)
+    shared[0].prune()
+    assert shared[0].size() <= 5000
 
 
 def test_keeping_prunes_by_itself(tmp_path):
