@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from bisect import bisect_left
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -211,6 +212,49 @@ def remote(n):
             report(f"S3, {n} simulations, half complete, {label}: wall", time.perf_counter() - began, "s")
 
 
+def requests(n):
+    """How many requests it takes to find the state of some of n simulations, half of them complete."""
+    import random
+
+    from stilt.completion import expected_artifacts, survey
+    from stilt.storage.layout import log_key, trajectory_key
+    from stilt.storage.remote import RemoteStore
+
+    class Counted(RemoteStore):
+        """A bucket of which only the names exist."""
+
+        def __init__(self, names):
+            super().__init__("s3://counted/project")
+            self.names, self.known, self.heads, self.pages = names, set(names), 0, 0
+
+        def _head(self, key, *, sure=False):
+            self.heads += 1
+            return "tag" if key in self.known else None
+
+        def _pages(self, folder, *, after=None, size=1000):
+            at = bisect_left(self.names, after or "")
+            while at < len(self.names):
+                self.pages += 1
+                yield [self._path(name) for name in self.names[at : at + size]]
+                at += size
+
+        def _must_be_there(self):
+            pass
+
+    sim_ids = sorted(f"hrrr_{receptor.id}" for receptor in receptors_of(n))
+    made = (trajectory_key, _default, log_key)
+    store = Counted(sorted(make(sim_id) for sim_id in sim_ids[::2] for make in made))
+    pick = random.Random(1)
+    for count in (10, 100, 1000, 10_000, n):
+        chosen = sorted(pick.sample(sim_ids, count))
+        keys = 4 * count  # trajectory, footprint or empty marker, failure record
+        for label, some in (("spread over all", chosen), ("side by side", sim_ids[:count])):
+            store.heads = store.pages = 0
+            survey(store, {expected_artifacts(["default"]): some})
+            what = f"S3, {count} of {n} simulations {label} ({keys} keys)"
+            report(what, store.heads, "HEADs", f"{store.pages} pages of a listing")
+
+
 def _default(sim_id):
     from stilt.storage.layout import footprint_key
 
@@ -233,6 +277,7 @@ def main():
         putting(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    requests(chosen.n)
     if chosen.s3:
         remote(chosen.s3)
 
