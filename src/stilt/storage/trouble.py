@@ -34,7 +34,7 @@ _REFUSED = re.compile(
     r"|AuthorizationFailure|AuthorizationPermissionMismatch"
 )
 _FULL = re.compile(r"StorageFull|QuotaExceeded|AccountIsFull|InsufficientStorage|status code: 507")
-_LOST = re.compile(r"HTTP error|error sending request|status code: (?:5\d\d|408|429)")
+_LOST = re.compile(r"HTTP error|error sending request|status code: (?:408|429|500|502|503|504)")
 _REGION = re.compile(r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint|code: 301")
 
 
@@ -115,7 +115,8 @@ def may_have_arrived(error: StoreError) -> bool:
     error : StoreError
         Made by `explain`.
     """
-    return bool(_LOST.search(str(error.__cause__)))
+    text = str(error.__cause__)
+    return bool(_LOST.search(text)) and not _NO_CREDENTIALS.search(text)
 
 
 def _said(text: str) -> str:
