@@ -16,7 +16,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stilt.errors import StoreError, StoreFullError
@@ -142,12 +142,20 @@ class Copies:
             total -= size
 
     def _entries(self) -> list[tuple[float, int, Path]]:
-        found = []
-        for path in self.folder.glob("*/*/*") if self.folder.is_dir() else ():
+        """When each copy was last asked for, its size, its path."""
+        return list(_files(self.folder, 2))
+
+
+def _files(folder: str | os.PathLike[str], below: int) -> Iterator[tuple[float, int, Path]]:
+    """Yield the files some folders below; others prune meanwhile, so anything may vanish."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if below:
+                yield from _files(entry.path, below - 1)
+                continue
             with contextlib.suppress(OSError):
-                status = path.stat()
-                found.append((status.st_mtime, status.st_size, path))
-        return found
+                status = entry.stat()
+                yield status.st_mtime, status.st_size, Path(entry.path)
 
 
 def copy_of(
