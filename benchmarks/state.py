@@ -245,7 +245,7 @@ def requests(n):
     made = (trajectory_key, _default, log_key)
     store = Counted(sorted(make(sim_id) for sim_id in sim_ids[::2] for make in made))
     pick = random.Random(1)
-    for count in (10, 100, 1000, 10_000, n):
+    for count in sorted({min(count, n) for count in (10, 100, 1000, 10_000, n)}):
         chosen = sorted(pick.sample(sim_ids, count))
         keys = 4 * count  # trajectory, footprint or empty marker, failure record
         for label, some in (("spread over all", chosen), ("side by side", sim_ids[:count])):

@@ -314,6 +314,7 @@ class Model:
         get_backend(execution, WorkContext(self.store, config)).check()
         receptors = self.receptors
         if not receptors and not self.manifest.exists():
+            self.manifest.must_not_be_lost()
             raise ProjectError(
                 f"{self.project or self.output_dir} asks for nothing: there is no {RECEPTORS_FILE} "
                 "and nothing is registered; add receptors."

@@ -125,11 +125,12 @@ def test_a_newer_manifest_is_not_taken_for_a_damaged_one(manifest, registered):
     assert manifest.store.read(MANIFEST) == sink.getvalue()
 
 
-def test_a_missing_manifest_is_read_off_the_registrations(manifest, registered):
+def test_a_lost_manifest_is_told_from_one_that_never_was(manifest, registered, tmp_path):
+    manifest.must_not_be_lost()
+    Manifest(LocalStore(tmp_path / "never")).must_not_be_lost()
     manifest.store.delete(MANIFEST)
-    assert rows_of(manifest) == registered
-    assert manifest.exists()
-    assert not manifest.store.exists(MANIFEST), "looking writes nothing"
+    with pytest.raises(ManifestError, match=r"missing.*rebuild"):
+        manifest.must_not_be_lost()
 
 
 def test_registering_after_the_manifest_went_away_brings_the_others_back(manifest, registered):
@@ -141,15 +142,6 @@ def test_registering_after_the_manifest_went_away_brings_the_others_back(manifes
     manifest.store.delete(MANIFEST)
     manifest.register_receptors(receptors(2, start=40), ["gfs"], scene="new", footprints=["a"])
     assert set(rows_of(manifest)) == {*registered, *done.sim_ids}
-
-
-def test_a_missing_manifest_that_cannot_be_put_together_is_an_error(manifest, registered):
-    manifest.store.write(sorted(manifest.store.list(REGISTRATIONS + "/"))[0], b"damaged")
-    manifest.store.delete(MANIFEST)
-    with pytest.raises(ManifestError, match=r"missing.*rebuild"):
-        manifest.load()
-    assert manifest.restore().registrations == 2
-    assert rows_of(manifest)
 
 
 @pytest.mark.parametrize(("column", "text"), [("footprints", "nonsense"), ("receptor", '{"type":"point"}')])

@@ -137,6 +137,8 @@ def summarise(
     if scene_id is not None:
         simulations = simulations.select(scene_id=scene_id)
     table = simulations.table()
+    if not len(table):
+        model.manifest.must_not_be_lost()
     survey = simulations.survey(table)
     if scene_id is not None and not len(survey):
         known = [scene for scene in table.by_scene() if scene is not None]

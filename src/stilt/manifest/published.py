@@ -3,7 +3,7 @@ What each registration asked for, kept by itself so that the manifest can be put
 
 Before rows are merged into the manifest they are written to an object of their own that is
 never changed, named by what it says; registering the same again finds it there. They are
-read only when the manifest is missing or, by `Manifest.restore`, damaged::
+read only by a registration that finds no manifest, and by `Manifest.restore`::
 
     .stilt/registrations/<32 hex of its rows>.parquet     columns as in the manifest,
                                                           metadata stilt:registered: when [UTC]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -62,12 +61,27 @@ class Manifest:
         return place(self.store, MANIFEST)
 
     def exists(self) -> bool:
-        """Whether anything was ever registered."""
-        return self.store.exists(MANIFEST) or any(True for _ in self.store.list(REGISTRATIONS + "/"))
+        """Whether there is one."""
+        return self.store.exists(MANIFEST)
+
+    def must_not_be_lost(self) -> None:
+        """
+        Tell a manifest that went away from one that was never written.
+
+        Raises
+        ------
+        ManifestError
+            When there is none, but registrations are published.
+        """
+        if any(True for _ in self.store.list(REGISTRATIONS + "/")) and not self.exists():
+            raise ManifestError(
+                f"{self._where} is missing, but what was registered is published beside it; `stilt rebuild` "
+                "puts it together again."
+            )
 
     def load(self) -> ManifestTable:
         """
-        Read the manifest as it is now; where the file is missing, what the published registrations say.
+        Read the manifest as it is now.
 
         Returns
         -------
@@ -77,7 +91,7 @@ class Manifest:
         Raises
         ------
         ManifestError
-            When the file is damaged or from a newer version, or missing and cannot be put together.
+            When the file is damaged or from a newer version.
         """
         return ManifestTable(self._read(), where=self._where)
 
@@ -96,15 +110,10 @@ class Manifest:
             store.write(MANIFEST, data)
 
     def _read(self) -> bytes | None:
-        with contextlib.suppress(MissingObjectError):
+        try:
             return self.store.read(MANIFEST)
-        rows, _, unreadable = read_published(self.store)
-        if unreadable:
-            raise ManifestError(
-                f"{self._where} is missing and {unreadable[0]}, one of the registrations it could be put "
-                "together from, is damaged; `stilt rebuild` restores the others."
-            )
-        return None if rows is None else serialise(rows)
+        except MissingObjectError:
+            return None
 
     def register(self, rows: Iterable[ManifestRow]) -> Registration:
         """
@@ -191,7 +200,7 @@ class Manifest:
             When the manifest is damaged and nothing was published, or from a newer version.
         """
         data, trouble = self._damage()
-        if data is None and self.store.exists(MANIFEST):
+        if data is None and self.exists():
             return Restored()
         rows, registrations, unreadable = read_published(self.store)
         if rows is None:
