@@ -68,7 +68,7 @@ PER_COLUMN = 12
 MISSING = np.float32(-99.0)
 NO_CLOUD_COVER = np.float32(-100.0)
 
-TILE_BITS = 6
+TILE_BITS = 5
 TILE = 1 << TILE_BITS
 """Columns along each side of a tile."""
 

@@ -108,12 +108,12 @@ def test_only_its_rows_are_read_of_a_record_that_is_known(little_file, monkeypat
 
 
 def test_what_is_remembered_of_records_is_bounded():
-    """Long runs keep the first columns of the last times only."""
+    """Long runs keep what was read of the last times only."""
     for number in range(3 * reader._PERIODS_REMEMBERED):
-        reader.first_columns(f"made up {number}")[0] = np.zeros(1, dtype=np.float32)
-    assert len(reader._FIRST_COLUMNS) == reader._PERIODS_REMEMBERED
-    assert 0 in reader.first_columns(f"made up {3 * reader._PERIODS_REMEMBERED - 1}")
-    assert 0 not in reader.first_columns("made up 0")
+        reader.remembered(f"made up {number}").corrections = {}
+    assert len(reader._REMEMBERED) == reader._PERIODS_REMEMBERED
+    assert reader.remembered(f"made up {3 * reader._PERIODS_REMEMBERED - 1}").corrections == {}
+    assert reader.remembered("made up 0").corrections is None
 
 
 def test_a_box_outside_the_grid_is_a_mistake(little_file):

@@ -95,7 +95,7 @@ class RecordLayout:
     variables: tuple[tuple[str, ...], ...]
     text_length: int
 
-    @property
+    @functools.cached_property
     def record_bytes(self) -> int:
         """Length of one record."""
         return LABEL_BYTES + self.grid.nx * self.grid.ny
@@ -108,7 +108,7 @@ class RecordLayout:
             list(levels.heights), [list(names) for names in self.variables], self.text_length,
         ]  # fmt: skip
 
-    @property
+    @functools.cached_property
     def index_records(self) -> int:
         """Number of index records at the start of a period."""
         return self.text_length // (self.grid.nx * self.grid.ny) + 1
@@ -124,12 +124,12 @@ class RecordLayout:
                 position += 1
         return positions
 
-    @property
+    @functools.cached_property
     def records_per_period(self) -> int:
         """Number of records of one time, index records included."""
         return self.index_records + sum(len(names) for names in self.variables)
 
-    @property
+    @functools.cached_property
     def period_bytes(self) -> int:
         """Number of bytes of one time."""
         return self.records_per_period * self.record_bytes

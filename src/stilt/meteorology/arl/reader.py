@@ -1,18 +1,20 @@
 """
 Reading fields of one time out of an ARL file: labels and checksums are looked at on the way.
 
-The first time a record is needed it is read whole, because its checksum covers all of it. The sums down
-its first column are remembered then, and with them the rows of any other box can be read and unpacked alone.
+The first time a record is needed it is read whole, because its checksum covers all of it. Its label and the
+sums down its first column are remembered then, and with them the rows of any other box can be read and
+unpacked alone.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +32,32 @@ RESIDUALS = {"WWND": "DIFW", **{f"TPP{kind}": "DIFR" for kind in "136ADST"}}
 """Fields that come with a record of what packing lost of them, added when both are there."""
 
 _PERIODS_REMEMBERED = 16
-"""Analysis times whose first columns a process keeps, those used last."""
-
-_FIRST_COLUMNS: OrderedDict[str, dict[int, NDArray[np.float32]]] = OrderedDict()
-"""First column of each record read so far, by identity of the time and offset in the file."""
+"""Analysis times of which a process keeps what it read once, those used last."""
 
 _REMEMBERING = threading.Lock()
+
+
+class Opening(NamedTuple):
+    """How a record begins, from which any of its rows can be unpacked."""
+
+    label: RecordLabel
+    steps: NDArray[np.float32]
+    """Difference of each byte value, float32 of shape (256,)."""
+    column: NDArray[np.float32]
+    """Values down the first column, float32 of shape (ny,); empty for a field marked as missing."""
+
+
+@dataclasses.dataclass
+class Remembered:
+    """What a process keeps of one analysis time of a file."""
+
+    records: dict[int, Opening] = dataclasses.field(default_factory=dict)
+    """By offset in the file."""
+    corrections: Corrections | None = None
+
+
+_REMEMBERED: OrderedDict[str, Remembered] = OrderedDict()
+"""By identity of the time."""
 
 _WITHOUT_CHECKSUMS: set[os.PathLike[str]] = set()
 """Files already warned about."""
@@ -89,39 +111,41 @@ class _Reader:
                     f"{file.path} has changed while it was in use ({file.size} bytes before, "
                     f"{stat.st_size} now). Wait until it is complete and run again."
                 )
-            expected = {}
-            plain: list[int] = []
-            correcting: list[int] = []
-            for _, name, offset, total in file.records_of(self.period):
-                expected[offset] = total
-                (correcting if is_correction(name) else plain).append(offset)
-            corrections = self._corrections(stream, plain, correcting)
+            known = remembered(file.identity(self.period))
+            expected: dict[int, int] = {}
+            corrections = known.corrections
+            if corrections is None or any(offset not in known.records for offset, *_ in wanted):
+                plain: list[int] = []
+                correcting: list[int] = []
+                for _, name, offset, total in file.records_of(self.period):
+                    expected[offset] = total
+                    (correcting if is_correction(name) else plain).append(offset)
+                corrections = self._corrections(stream, plain, correcting)
             damaged: list[tuple[int, str, int, int]] = []
-            known = first_columns(file.identity(self.period))
-            fresh: dict[int, NDArray[np.float32]] = {}
+            fresh: dict[int, Opening] = {}
             residual = np.empty(self.box.shape, dtype=np.float32)
             for offset, level, name, field, is_residual in wanted:
-                column = known.get(offset)
-                if column is None:
+                opening = known.records.get(offset)
+                if opening is None:
                     self._fill(stream, offset, 0, self.buffer.size)
-                else:
-                    self._rows(stream, offset)
-                label = parse_label(self.buffer[:LABEL_BYTES].tobytes(), file.path, offset)
-                file.check_label(label, self.period, level, name, offset)
-                if column is None:
+                    label = parse_label(self.buffer[:LABEL_BYTES].tobytes(), file.path, offset)
+                    file.check_label(label, self.period, level, name, offset)
                     found = checksum(self.buffer[LABEL_BYTES:])
                     if found != expected[offset] and expected[offset] != 0:
                         damaged.append((level, name, found, expected[offset]))
-                    column = first_column(self.buffer[LABEL_BYTES:], label, file.grid.nx, file.grid.ny)
-                    fresh[offset] = column
+                    opening = open_record(self.buffer[LABEL_BYTES:], label, file.grid.nx, file.grid.ny)
+                    fresh[offset] = opening
+                else:
+                    self._rows(stream, offset)
                 target = residual if is_residual else field
-                unpack_record(self.buffer[LABEL_BYTES:], label, file.grid.nx, self.box, column, target)
-                self._correct(corrections.get(offset, ()), label, target)
-                if is_residual and not label.is_missing:
+                unpack_record(self.buffer[LABEL_BYTES:], opening, file.grid.nx, self.box, target)
+                self._correct(corrections.get(offset, ()), opening.label, target)
+                if is_residual and not opening.label.is_missing:
                     field += residual
         if damaged:
             self._judge(damaged, len(wanted))
-        known.update(fresh)
+        known.records.update(fresh)
+        known.corrections = corrections
 
     def _corrections(self, stream: BinaryIO, plain: list[int], correcting: list[int]) -> Corrections:
         """Read the corrections a cut file carries, by offset of the record they belong to."""
@@ -167,14 +191,9 @@ class _Reader:
         )
 
     def _rows(self, stream: BinaryIO, offset: int) -> None:
-        """Read the label and the rows of the box to their places in the buffer."""
+        """Read the rows of the box to their places in the buffer."""
         nx, box = self.file.grid.nx, self.box
-        first, end = LABEL_BYTES + box.y0 * nx, LABEL_BYTES + (box.y1 - 1) * nx + box.x1
-        if first < 2 * LABEL_BYTES + nx:
-            self._fill(stream, offset, 0, end)
-            return
-        self._fill(stream, offset, 0, LABEL_BYTES)
-        self._fill(stream, offset, first, end)
+        self._fill(stream, offset, LABEL_BYTES + box.y0 * nx, LABEL_BYTES + (box.y1 - 1) * nx + box.x1)
 
     def _fill(self, stream: BinaryIO, offset: int, first: int, end: int) -> None:
         """Read bytes ``first`` to ``end`` of a record to their places in the buffer."""
@@ -191,29 +210,29 @@ class _Reader:
             filled += count
 
 
-def first_columns(identity: str) -> dict[int, NDArray[np.float32]]:
-    """Return what is remembered of the records of one analysis time, to be added to."""
+def remembered(identity: str) -> Remembered:
+    """Return what is remembered of one analysis time, to be added to."""
     with _REMEMBERING:
-        known = _FIRST_COLUMNS.pop(identity, {})
-        _FIRST_COLUMNS[identity] = known
-        while len(_FIRST_COLUMNS) > _PERIODS_REMEMBERED:
-            _FIRST_COLUMNS.popitem(last=False)
+        known = _REMEMBERED.pop(identity, None) or Remembered()
+        _REMEMBERED[identity] = known
+        while len(_REMEMBERED) > _PERIODS_REMEMBERED:
+            _REMEMBERED.popitem(last=False)
     return known
 
 
-def first_column(raw: NDArray[np.uint8], label: RecordLabel, nx: int, ny: int) -> NDArray[np.float32]:
-    """Return the values down the first column of a whole record; nothing for a field marked as missing."""
+def open_record(raw: NDArray[np.uint8], label: RecordLabel, nx: int, ny: int) -> Opening:
+    """Find the values down the first column of a whole record, given without its label."""
+    steps = kernels.byte_steps(label.exponent)
     if label.is_missing:
-        return np.empty(0, dtype=np.float32)
-    return kernels.first_column(raw, nx, ny, label.first_value, kernels.byte_steps(label.exponent))
+        return Opening(label, steps, np.empty(0, dtype=np.float32))
+    return Opening(label, steps, kernels.first_column(raw, nx, ny, label.first_value, steps))
 
 
 def unpack_record(
     raw: NDArray[np.uint8],
-    label: RecordLabel,
+    opening: Opening,
     nx: int,
     box: tuple[int, int, int, int],
-    column: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
     """
@@ -223,20 +242,17 @@ def unpack_record(
     ----------
     raw : ndarray of uint8
         The record's bytes after its label; only the box's rows are looked at.
-    label : RecordLabel
-        The record's label; a field marked as missing gives NaN.
+    opening : Opening
+        How the record begins; a field marked as missing gives NaN.
     nx : int
         Points per row.
     box : tuple of int
         x0, x1, y0, y1, zero-based, ends not included.
-    column : ndarray of float32, shape (ny,)
-        What :func:`first_column` returned.
     out : ndarray of float32, shape (y1 - y0, x1 - x0)
         Receives the values in the field's unit.
     """
-    if label.is_missing:
+    if opening.label.is_missing:
         out[...] = np.nan
         return
     x0, x1, y0, y1 = box
-    steps = kernels.byte_steps(label.exponent)
-    kernels.unpack_rows(raw, nx, x0, x1, y0, y1, column, steps, label.precision, out)
+    kernels.unpack_rows(raw, nx, x0, x1, y0, y1, opening.column, opening.steps, opening.label.precision, out)

@@ -1,7 +1,7 @@
 """
 Prepared columns: made once per file, hour and tile, kept on disk, shared by all receptors.
 
-A tile is up to 64 x 64 columns of one analysis time. It is prepared when a particle
+A tile is up to 32 x 32 columns of one analysis time. It is prepared when a particle
 first comes near, written to the cache under a name that says everything it depends
 on, and never changed::
 
@@ -46,7 +46,7 @@ POOL_LIMIT = 384 * 1024**2
 DECODE_LIMIT = 128 * 1024**2
 """Memory for decoded fields while tiles are prepared [bytes]; a row of tiles is always decoded at once."""
 
-_PRUNE_EVERY = 256
+_PRUNE_EVERY = 1024
 """Tiles written by a process between two looks at the size of the cache."""
 
 
@@ -281,7 +281,7 @@ class TimeColumns:
         wanted = (self._count + count) * self._tile_rows
         if wanted > self._rows.shape[0]:
             # a single tile is likely to be followed by others
-            room = max(wanted, min(2 * self._count, self._count + 8) * self._tile_rows)
+            room = max(wanted, min(2 * self._count, self._count + 32) * self._tile_rows)
             grown = np.empty((room, self._row), dtype=np.float32)
             used = self._count * self._tile_rows
             grown[:used] = self._rows[:used]
