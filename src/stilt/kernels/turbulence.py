@@ -15,7 +15,8 @@ from stilt.constants import GRAVITY, ONE_THIRD_HYSPLIT
 from stilt.kernels.compiler import kernel
 
 F = np.float32
-_ZERO, _ONE = F(0.0), F(1.0)
+N = np.uint64
+_ZERO, _ONE, _TWO = F(0.0), F(1.0), F(2.0)
 _G = F(GRAVITY)
 _THIRD = F(ONE_THIRD_HYSPLIT)
 _SMALLEST_SIGMA_W = F(1.0e-5)
@@ -97,6 +98,41 @@ def free_mixing(k, u, v, theta, z, zi, ustar, tstar, wstar):
 
 
 @kernel(allocates=False)
+def fill_stable_mixing(first, u, v, theta, z, sigma_w):
+    """
+    Fill sigma_w [m s-1] of the levels above the mixed layer where the air is too stable for an exponential.
+
+    What :func:`free_mixing` gives there, operation by operation, without a branch: processors then do eight
+    levels at a time.
+
+    Parameters
+    ----------
+    first : int
+        Level to begin with (0-based), at least 1.
+    u, v, theta, z : ndarray of float32, shape (n_levels,)
+        As in :func:`free_mixing`.
+    sigma_w : ndarray of float32, shape (n_levels,)
+        Filled from ``first`` on; -1 where the air is less stable.
+    """
+    for k in range(N(first), N(z.size)):
+        under = k - N(1)
+        dz = z[k] - z[under]
+        dtheta = theta[k] - theta[under]
+        du = u[k] - u[under]
+        dv = v[k] - v[under]
+        shear2 = max(F(0.1), du * du + dv * dv)
+        ri = _G * dz * dtheta / (shear2 * theta[under])
+        ri = max(_ZERO, min(F(20.0), ri))
+        length = _ONE / (F(2.5) / z[k] + _ONE / F(150.0))
+        x = F(0.0002828) + ri * (F(0.8049) + ri * (F(1.6583) + ri * (F(0.00509) - F(0.0010063) * ri)))
+        x = min(F(256.0), x)
+        phi = F(0.923) * (_ONE + math.sqrt(_ONE + F(0.66667) * x) * x)
+        mixing = length * length * abs(math.sqrt(shear2) / dz) / phi
+        sigma = math.sqrt(max(F(0.01), min(F(200.0), mixing)) / FREE_TROPOSPHERE_TL)
+        sigma_w[k] = sigma if x >= F(100.0) else -_ONE
+
+
+@kernel(allocates=False)
 def hanna_profiles(u, v, theta, z, zi, obukhov, ustar, tstar, wstar, roughness, sigma_w, tl_w):
     """
     Fill sigma_w [m s-1] and the Lagrangian time scale [s] of every level.
@@ -110,7 +146,12 @@ def hanna_profiles(u, v, theta, z, zi, obukhov, ustar, tstar, wstar, roughness, 
     sigma_w, tl_w : ndarray of float32, shape (n_levels,)
         Filled.
     """
-    for k in range(z.size):
+    n = z.size
+    above = 0
+    while above < n and z[above] < zi:
+        above += 1
+    fill_stable_mixing(max(above, 1), u, v, theta, z, sigma_w)
+    for k in range(n):
         if z[k] < zi:
             sigma_w[k] = hanna_sigma_w(z[k], zi, obukhov, ustar, wstar)
             tl_w[k] = hanna_tl(z[k], zi, obukhov, roughness, sigma_w[k])
@@ -119,8 +160,10 @@ def hanna_profiles(u, v, theta, z, zi, obukhov, ustar, tstar, wstar, roughness, 
             sigma_w[k] = math.sqrt(F(0.01) / FREE_TROPOSPHERE_TL)
         else:
             tl_w[k] = FREE_TROPOSPHERE_TL
-            mixing = free_mixing(k, u, v, theta, z, zi, ustar, tstar, wstar)
-            sigma_w[k] = math.sqrt(mixing / FREE_TROPOSPHERE_TL)
+            # entrainment at the top of the mixed layer is looked for within the rounding of heights
+            if sigma_w[k] < _ZERO or abs(z[k] - zi) < _TWO:
+                mixing = free_mixing(k, u, v, theta, z, zi, ustar, tstar, wstar)
+                sigma_w[k] = math.sqrt(mixing / FREE_TROPOSPHERE_TL)
 
 
 MIX_AS_IS, MIX_AVERAGED, MIX_SCALED, MIX_SCALED_ABOVE = 0, 1, 2, 3

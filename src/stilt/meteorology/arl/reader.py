@@ -68,14 +68,15 @@ def decode(
 ) -> MetFrame:
     """Unpack fields of one time over a box of cells (see `MetSeries.decode`)."""
     n_upper = file.levels.n_upper
-    surface = {name: np.full(box.shape, np.nan, dtype=np.float32) for name in surface_names}
-    upper = {name: np.full((n_upper, *box.shape), np.nan, dtype=np.float32) for name in upper_names}
+    surface = {name: np.empty(box.shape, dtype=np.float32) for name in surface_names}
+    upper = {name: np.empty((n_upper, *box.shape), dtype=np.float32) for name in upper_names}
     targets = [(0, name, field) for name, field in surface.items()]
     targets += [(level + 1, name, field[level]) for name, field in upper.items() for level in range(n_upper)]
     wanted: list[tuple[int, int, str, NDArray[np.float32], bool]] = []
     for level, name, field in targets:
         offset = file.record_offset(period, level, name)
         if offset is None:
+            field[...] = np.nan
             continue
         wanted.append((offset, level, name, field, False))
         residual = RESIDUALS.get(name)
