@@ -44,9 +44,9 @@ arch:
 # everything that needs no tests to run
 checks: lint types arch
 
-# speed, as tables
+# speed, as tables: a quarter of an hour, `--quick` a few minutes
 bench *args:
-    for script in benchmarks/*.py; do python "$script" {{ args }}; done
+    python benchmarks/all.py {{ args }}
 
 # write docs/reference from the code
 docs:

@@ -115,6 +115,8 @@ def grid_particles(
         sigma = consistent_bandwidth(columns, axes, smooth_factor)
     else:
         raise FootprintError(f"smoothing = {smoothing!r} is unknown; use rstilt or consistent.")
+    # one order in memory, so that kernels are compiled for one
+    sigma = np.ascontiguousarray(sigma)
     size = (axes.grid.xres, axes.grid.yres)
     half_widths = (3.0 * sigma / np.array([size]).T).astype(np.int64)
     frame = _frame(axes, half_widths.max(axis=1))

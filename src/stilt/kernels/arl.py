@@ -76,10 +76,11 @@ def sum_bytes(packed):
     return total
 
 
-@kernel
 def unpack_box(packed, nx, x0, x1, y0, y1, exponent, precision, first, out):
     """
     Unpack the box ``[y0:y1, x0:x1]`` of a record.
+
+    Not a kernel itself, so that :func:`unpack_rows` is compiled once and not again inside this.
 
     Parameters
     ----------
