@@ -27,7 +27,7 @@ SCRIPTS: dict[str, tuple[list[str], list[str]]] = {
     "transport": ([], ["--numpar", "20", "--generated"]),
     "receptors": ([], ["--quick"]),
     "meteorology": ([], ["--quick"]),
-    "met_bytes": ([], ["--hours", "3", "--levels", "5"]),
+    "met_bytes": ([], ["--hours", "2", "--levels", "2"]),
     "met_catalogue": ([], ["--files", "200"]),
     "footprint": ([], ["--quick", "--only", "f01"]),
     "particle_reader": ([], []),
