@@ -28,7 +28,7 @@ SCRIPTS: dict[str, tuple[list[str], list[str]]] = {
     "receptors": ([], ["--quick"]),
     "meteorology": ([], ["--quick"]),
     "met_bytes": ([], ["--hours", "2", "--levels", "2"]),
-    "met_catalogue": ([], ["--files", "200"]),
+    "met_catalogue": ([], ["--files", "600"]),
     "footprint": ([], ["--quick", "--only", "f01"]),
     "particle_reader": ([], []),
     "run": ([], ["--compiled"]),
