@@ -311,7 +311,8 @@ class Model:
 
         config = self.config
         execution = self._execution(executor)
-        get_backend(execution, WorkContext(self.store, config)).check()
+        skip = config.skip_existing if skip_existing is None else skip_existing
+        get_backend(execution, WorkContext(self.store, config, skip, queue=self.queue)).check()
         receptors = self.receptors
         if not receptors and not self.manifest.exists():
             self.manifest.must_not_be_lost()
@@ -332,7 +333,6 @@ class Model:
         if receptors:
             self._register(receptors, None)
         wanted = self._bring_up_to_date()
-        skip = config.skip_existing if skip_existing is None else skip_existing
         pending = wanted
         if skip:
             complete = self._survey(wanted).complete

@@ -314,6 +314,14 @@ def pull_worker(
     follow: Annotated[
         bool, typer.Option("--follow", help="Keep waiting for more.", show_default=False)
     ] = False,
+    until_done: Annotated[
+        bool,
+        typer.Option(
+            "--until-done",
+            help="Stay until nothing is running elsewhere either: what a lost worker held is made here.",
+            show_default=False,
+        ),
+    ] = False,
     max_rows: MaxRows = None,
     compute_root: ComputeRoot = None,
     output_dir: OutputDir = None,
@@ -325,7 +333,16 @@ def pull_worker(
     _require_queue(no_queue_message())
     from stilt.execution.monitoring import LogLines
 
-    return _end_of_work(_pull(project, output_dir, compute_root, max_rows, follow=follow, monitor=LogLines()))
+    handle = _pull(
+        project,
+        output_dir,
+        compute_root,
+        max_rows,
+        follow=follow,
+        until_done=until_done,
+        monitor=LogLines(),
+    )
+    return _end_of_work(handle)
 
 
 @app.command()
@@ -393,7 +410,7 @@ def cancel(
     """Cancel the detached jobs of a project; what is finished is kept."""
     from stilt.execution.detached import find_jobs
 
-    jobs = find_jobs(_store(project, output_dir))
+    jobs = find_jobs(_model(project, output_dir).store)
     for job in jobs:
         job.cancel()
         print(f"cancelled {job.record.backend} job {job.job_id} ({job.record.simulations} simulations)")
@@ -438,7 +455,7 @@ def kubernetes_render(
     output_dir: OutputDir = None,
     debug: Debug = False,
 ) -> None:
-    """Print the YAML: the job of a run, or in mode pull the workers on the queue and their scaling."""
+    """Print the YAML: the job of a run, or in mode pull workers that stay on the queue and their scaling."""
     from stilt.execution.backends.kubernetes.render import render, settings_of
     from stilt.execution.worker import WorkContext
 
@@ -505,6 +522,7 @@ def _pull(
     *,
     follow: bool,
     monitor: Monitor,
+    until_done: bool = False,
 ) -> JobHandle:
     from stilt.config import RuntimeSettings
     from stilt.execution.pulling import pull
@@ -514,6 +532,7 @@ def _pull(
         store,
         _queue(store),
         follow=follow,
+        until_done=until_done,
         max_rows=RuntimeSettings.from_env().max_rows if max_rows is None else max_rows,
         compute_root=_compute_root(compute_root),
         monitor=monitor,

@@ -12,7 +12,6 @@ import itertools
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from stilt.completion import complete_ids, failed_ids
 from stilt.config import ModelConfig
@@ -20,7 +19,7 @@ from stilt.errors import FailureReason, ProjectError, StiltError
 from stilt.execution.handle import JobHandle
 from stilt.execution.jobs import JobRecord, mark_ended, new_batch, now, read_records, write_record
 from stilt.execution.progress import Reporter, Silent
-from stilt.execution.protocol import JobControl, JobView, Watching
+from stilt.execution.protocol import JobControl, JobView, Watching, Withdrawing
 from stilt.execution.registry import attach
 from stilt.execution.results import SimulationResult
 from stilt.execution.stopping import StopFlag, heeding_signals
@@ -31,11 +30,14 @@ from stilt.storage import Store
 from stilt.storage.failures import read_failure
 from stilt.storage.layout import chunk_key
 
-if TYPE_CHECKING:
-    pass
-
 LOOK_EVERY = 2.0
-"""Seconds between two looks at a job, while looking is cheap."""
+"""Seconds between the first looks at a job."""
+
+LOOK_LATER = 0.02
+"""Share of the time since it was submitted after which a job is looked at again: schedulers serve many."""
+
+LONGEST_PAUSE = 60.0
+"""Longest pause between two looks, however long a job has run, while looking is cheap [s]."""
 
 LOOK_SHARE = 0.05
 """Largest share of the time spent looking; a job of a million simulations is looked at less often."""
@@ -62,12 +64,15 @@ class Accepted:
         What the backend needs to find the jobs again.
     refused : str
         Why it did not take the rest; empty when it took everything.
+    said : str
+        What the work was divided into; default: the number of chunks.
     """
 
     job_ids: tuple[str, ...]
     chunks: int
     where: dict[str, object]
     refused: str = ""
+    said: str = ""
 
 
 def hand_over(
@@ -129,8 +134,9 @@ def hand_over(
         submitted=now(),
     )
     write_record(context.store, record)
+    divided = accepted.said or f"in {len(sizes)} chunk{'s' if len(sizes) > 1 else ''}"
     reporter.say(
-        f"{backend} job {record.name}: {sum(sizes)} simulations in {len(sizes)} chunks; "
+        f"{backend} job {record.name}: {sum(sizes)} simulations {divided}; "
         "it goes on without this process (stilt status, stilt cancel)"
     )
     work = Work(sim_ids[: sum(sizes)], artifacts, sizes)
@@ -243,6 +249,7 @@ class DetachedJob(JobHandle):
         left = set(self._work.sim_ids)
         flag = StopFlag()
         view = JobView()
+        started = time.monotonic()
         self._reporter.start(len(left))
         try:
             with heeding_signals(flag, lambda text: self._reporter.say(self._goes_on())):
@@ -254,7 +261,9 @@ class DetachedJob(JobHandle):
                     self._tell(view)
                     if view.is_over or (self.record.skip_existing and not left):
                         break
-                    pause = max(LOOK_EVERY, (time.monotonic() - began) / LOOK_SHARE)
+                    ended = time.monotonic()
+                    later = min(LOOK_LATER * (ended - started), LONGEST_PAUSE)
+                    pause = max(LOOK_EVERY, later, (ended - began) / LOOK_SHARE)
                     if isinstance(self.control, Watching) and not view.trouble:
                         self.control.pause(pause)
                         pause = 0.0
@@ -283,6 +292,9 @@ class DetachedJob(JobHandle):
         """Stop the job; what is finished is kept, and what is not can be run again."""
         if not self._over and not self.record.ended:
             self.control.cancel()
+            if isinstance(self.control, Withdrawing):
+                asked = set(self._work.sim_ids)
+                self.control.withdraw(sorted(asked - self._work.complete(self._store, asked)))
             self.record = mark_ended(self._store, self.record)
 
     @property
@@ -412,6 +424,8 @@ class JobStatus:
     def said(self) -> str:
         """How it goes, in a few words."""
         view = self.view
+        if view.said and not view.trouble:
+            return f"{view.said}{', ' + view.note if view.note else ''}"
         parts = (
             f"{len(view.running)} of {self.record.chunks} chunks running" if view.running else "",
             f"{len(view.waiting)} of {self.record.chunks} chunks waiting" if view.waiting else "",
@@ -430,6 +444,7 @@ class JobStatus:
             "running": len(self.view.running),
             "waiting": len(self.view.waiting),
             "note": self.view.note,
+            "said": self.view.said,
             "trouble": self.view.trouble,
         }
 

@@ -13,7 +13,7 @@ from stilt.execution.progress import Reporter, Silent
 from stilt.execution.registry import get_backend
 from stilt.execution.resume import read_done, write_done
 from stilt.execution.stopping import TIME_LIMIT_SIGNAL
-from stilt.execution.tasks import Chunk, Task, TaskList, in_running_order, read_chunk
+from stilt.execution.tasks import Chunk, TaskList, complete_among, in_running_order, read_chunk
 from stilt.execution.worker import WorkContext, out_of_time
 from stilt.manifest import Manifest
 from stilt.outputs import load_published_config, publish_config, record_settings
@@ -189,6 +189,9 @@ def push_chunk(
     if chunk is not None:
         work = read_chunk(store, chunk)
         config = published_config(store, work.settings)
+        if skip_existing and queue is None and len(complete_among(store, work.tasks)) == len(work.tasks):
+            # a task that was started again has often nothing left to do: no engine, no process for that
+            return JobHandle("complete-before", skipped=len(work.tasks))
         _must_start(config, store, compute_root)
         context = WorkContext(store, config, skip_existing, compute_root, queue)
         return _push_again(store, chunk, work, context, n_cores, reporter, isolated)
@@ -266,6 +269,7 @@ def pull_simulations(
     model: HasProject,
     *,
     follow: bool = False,
+    until_done: bool = False,
     max_rows: int | None = None,
     monitor: Monitor | None = None,
 ) -> JobHandle:
@@ -278,6 +282,8 @@ def pull_simulations(
         The project; workers use the settings published with its registrations.
     follow : bool
         Keep waiting for more until told to stop (SIGTERM, Ctrl-C).
+    until_done : bool
+        Stay until nothing is running elsewhere either, so that what a lost worker held is made.
     max_rows : int, optional
         Rows claimed and processed in one batch, not a limit on the total; default: ``PYSTILT_MAX_ROWS``.
     monitor : Monitor, optional
@@ -301,6 +307,7 @@ def pull_simulations(
         model.store,
         model.queue,
         follow=follow,
+        until_done=until_done,
         max_rows=model.runtime.max_rows if max_rows is None else max_rows,
         compute_root=model.compute_root,
         monitor=monitor,

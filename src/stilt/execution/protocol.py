@@ -53,6 +53,8 @@ class JobView:
         Chunks whose worker ended other than by itself, and how: ``TIMEOUT``, ``NODE_FAIL``.
     note : str
         Why nothing runs yet, in the scheduler's words.
+    said : str
+        How it goes, where chunks say nothing of it.
     trouble : str
         Why the scheduler could not be asked; nothing else is known then.
     """
@@ -61,6 +63,7 @@ class JobView:
     waiting: frozenset[int] = frozenset()
     ended: Mapping[int, str] = field(default_factory=dict)
     note: str = ""
+    said: str = ""
     trouble: str = ""
 
     @property
@@ -92,6 +95,15 @@ class Watching(Protocol):
 
     def pause(self, seconds: float) -> None:
         """Wait until the job changes, but not longer than this."""
+        ...
+
+
+@runtime_checkable
+class Withdrawing(Protocol):
+    """A control whose work lies in a queue, and has to be taken back when the job is cancelled."""
+
+    def withdraw(self, sim_ids: Collection[str]) -> None:
+        """Take back these simulations."""
         ...
 
 

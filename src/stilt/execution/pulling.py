@@ -3,7 +3,7 @@ A worker that asks a queue what to do.
 
 ::
 
-    until told to stop (or, without ``follow``, until nothing is pending)
+    until told to stop (or, without ``follow``, until nothing is pending; with ``until_done``, nor running)
       claim some rows of the settings published for this project
         those whose outputs exist    -> done, without running
         the others, by met window    -> begin, run_task, done or failed
@@ -25,7 +25,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stilt.completion import complete_ids
 from stilt.errors import (
     FailureReason,
     Interrupted,
@@ -43,7 +42,7 @@ from stilt.execution.preflight import must_start
 from stilt.execution.progress import Silent
 from stilt.execution.results import SimulationResult
 from stilt.execution.stopping import StopFlag, heeding_signals
-from stilt.execution.tasks import Task, tasks_for
+from stilt.execution.tasks import Task, complete_among, tasks_for
 from stilt.execution.warmup import note_warm, warm_up
 from stilt.execution.worker import WorkContext, is_fatal, run_task
 from stilt.manifest import Manifest, ManifestTable
@@ -55,6 +54,9 @@ from stilt.storage.layout import TRAJECTORY
 
 _POLL = 60.0
 """Longest sleep of an idle worker; notifications wake it at once, so this is for lost ones [s]."""
+
+_STAY = 5.0
+"""Longest sleep of a worker that stays until others are done: their being done wakes nobody [s]."""
 
 _AFTER_REFUSAL = 5.0
 """Pause after settings changed under a claim [s]."""
@@ -95,6 +97,8 @@ class PullWorker:
         Rows claimed at once.
     follow : bool
         Keep waiting for more.
+    until_done : bool
+        Stay until nothing is running elsewhere either, so that what a lost worker held is made.
     compute_root : Path, optional
         Where scratch folders go.
     monitor : Monitor, optional
@@ -108,6 +112,7 @@ class PullWorker:
         *,
         max_rows: int = 1,
         follow: bool = False,
+        until_done: bool = False,
         compute_root: Path | None = None,
         monitor: Monitor | None = None,
     ) -> None:
@@ -116,6 +121,7 @@ class PullWorker:
         self.name = worker_name()
         self._max_rows = max_rows
         self._follow = follow
+        self._until_done = until_done
         self._compute_root = compute_root
         self._monitor = monitor or Monitor()
         self._flag = StopFlag()
@@ -201,9 +207,10 @@ class PullWorker:
             return project, False
         if self._published_settings() != project.settings:
             return self._read_project(), False
-        if self._follow:
+        stays = self._follow or (self._until_done and self._is_anybody_busy())
+        if stays:
             self._sleep(project.settings)
-        return project, not self._follow
+        return project, not stays
 
     def _process(self, project: _Project, claims: Sequence[Claim]) -> _Project:
         self._leases.hold(claims)
@@ -272,14 +279,7 @@ class PullWorker:
         """Mark those done whose outputs exist, all of them in one request."""
         if len(tasks) == 1:
             return list(tasks)  # looked at by run_task anyway
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for task in tasks:
-            groups.setdefault(task.artifacts, []).append(task.sim_id)
-        complete = {
-            sim_id
-            for expected, sim_ids in groups.items()
-            for sim_id in complete_ids(self.store, sim_ids, expected)
-        }
+        complete = complete_among(self.store, tasks)
         self._leases.complete(complete)
         for task in tasks:
             if task.sim_id in complete:
@@ -327,12 +327,17 @@ class PullWorker:
                     record_failure(self.store, row.sim_id, reason=row.reason, message=row.message)
         return any(row.status == "pending" for row in rows)
 
+    def _is_anybody_busy(self) -> bool:
+        return self.queue.next_expiry() is not None
+
     def _sleep(self, settings: str) -> None:
         self._monitor.idle()
         expiry = self.queue.next_expiry()
         # not all idle workers at once
         later = random.uniform(0.2, 1.0)  # noqa: S311 - no secret
-        pause = _POLL if expiry is None else min(_POLL, expiry + later)
+        pause = _POLL if self._follow else _STAY
+        if expiry is not None:
+            pause = min(pause, expiry + later)
         began = time.monotonic()
         self.queue.wait(pause, settings=settings, should_stop=self._is_asked_to_stop)
         if time.monotonic() - began > _AT_ONCE:
@@ -378,6 +383,7 @@ def pull(
     queue: Queue | None,
     *,
     follow: bool = False,
+    until_done: bool = False,
     max_rows: int = 1,
     compute_root: Path | None = None,
     monitor: Monitor | None = None,
@@ -387,7 +393,7 @@ def pull(
 
     Parameters
     ----------
-    store, queue, follow, max_rows, compute_root, monitor
+    store, queue, follow, until_done, max_rows, compute_root, monitor
         See `PullWorker`.
 
     Raises
@@ -398,7 +404,13 @@ def pull(
     if queue is None:
         raise NoQueueError(no_queue_message())
     worker = PullWorker(
-        store, queue, max_rows=max_rows, follow=follow, compute_root=compute_root, monitor=monitor
+        store,
+        queue,
+        max_rows=max_rows,
+        follow=follow,
+        until_done=until_done,
+        compute_root=compute_root,
+        monitor=monitor,
     )
     return worker.run()
 

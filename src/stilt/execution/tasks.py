@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stilt.completion import expected_artifacts
+from stilt.completion import complete_ids, expected_artifacts
 from stilt.errors import ProjectError, ReceptorError, StoreUnavailableError
 from stilt.manifest import ManifestTable
 from stilt.receptors import Receptor
@@ -296,6 +296,23 @@ def read_chunk(store: Store, name: str) -> Chunk:
             f"there is no chunk {name}, neither as a file nor in {store.uri}; check --chunk."
         ) from error
     return Chunk.from_bytes(data, name)
+
+
+def complete_among(store: Store, tasks: Iterable[Task]) -> set[str]:
+    """
+    Find those of some tasks whose outputs all exist, with as few requests as possible.
+
+    Parameters
+    ----------
+    store : Store
+        The output root.
+    tasks : iterable of Task
+        The work.
+    """
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for task in tasks:
+        groups.setdefault(task.artifacts, []).append(task.sim_id)
+    return {sim_id for expected, ids in groups.items() for sim_id in complete_ids(store, ids, expected)}
 
 
 def describe_receptor(task: Task) -> str:

@@ -169,6 +169,14 @@ def kubernetes_api(kubernetes_api_of: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture
+def kubernetes_queue(kubernetes_api: Any, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The same with a work queue: known here from the environment, to pods from a Secret."""
+    kubernetes_api.secrets["stilt-queue"] = {"PYSTILT_DB_URL": postgres_dsn, "PYSTILT_LEASE": "3"}
+    monkeypatch.setenv("PYSTILT_DB_URL", postgres_dsn)
+    return kubernetes_api
+
+
+@pytest.fixture
 def make_context(tmp_path: Path) -> Callable[[], Any]:
     """Store and settings, of a project that is never run."""
 

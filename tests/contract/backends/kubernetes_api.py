@@ -34,6 +34,7 @@ class KubernetesApi:
         self.runs_pods = runs_pods
         self.jobs: dict[str, dict[str, Any]] = {}
         self.pods: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+        self.secrets: dict[str, dict[str, str]] = {}
         self.requests: list[str] = []
         self.events: list[tuple[int, str, dict[str, Any]]] = []
         self.changed = threading.Condition()
@@ -253,8 +254,11 @@ class KubernetesApi:
         container = spec["template"]["spec"]["containers"][0]
         mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
         assert mounted["/scratch"] == "scratch"
-        environment = {**os.environ}
-        for variable in container["env"]:
+        # a pod knows nothing of the environment of who submitted it, least of all passwords
+        environment = {name: value for name, value in os.environ.items() if name != "PYSTILT_DB_URL"}
+        for source in container.get("envFrom", ()):
+            environment |= self.secrets.get(source["secretRef"]["name"], {})
+        for variable in container.get("env", ()):
             if "valueFrom" in variable:
                 path = variable["valueFrom"]["fieldRef"]["fieldPath"]
                 assert path == "metadata.annotations['batch.kubernetes.io/job-completion-index']"

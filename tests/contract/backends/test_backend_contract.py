@@ -34,16 +34,33 @@ BACKENDS = [
         id="kubernetes",
         marks=[pytest.mark.slow, pytest.mark.kubernetes],
     ),
+    pytest.param(
+        {
+            "backend": "kubernetes",
+            "mode": "pull",
+            "image": "stilt:test",
+            "env_from_secret": "stilt-queue",
+            "volumes": [{"claim": "all", "path": "/"}],
+        },
+        id="kubernetes-pull",
+        marks=[pytest.mark.slow, pytest.mark.kubernetes, pytest.mark.postgres],
+    ),
 ]
-NEEDS = {"kubernetes": "kubernetes_api", "slurm": "slurm", "dask": "dask_installed"}
+NEEDS = {
+    "kubernetes": "kubernetes_api",
+    "kubernetes-pull": "kubernetes_queue",
+    "slurm": "slurm",
+    "dask": "dask_installed",
+}
 """Fixtures that bring the clusters up."""
 
 
 @pytest.fixture(params=BACKENDS)
 def execution(request: pytest.FixtureRequest) -> Mapping[str, Any]:
     """The ``execution`` section of one backend."""
-    if request.param["backend"] in NEEDS:
-        request.getfixturevalue(NEEDS[request.param["backend"]])
+    name = "-".join(request.param[key] for key in ("backend", "mode") if key in request.param)
+    if name in NEEDS:
+        request.getfixturevalue(NEEDS[name])
     return dict(request.param)
 
 
@@ -116,7 +133,7 @@ class TestBackendContract:
         record_settings(model.store, model.config)
         publish_config(model.store, model.config)
         before = sorted(model.store.list())
-        context = WorkContext(model.store, model.config)
+        context = WorkContext(model.store, model.config, queue=model.queue)
         backend = get_backend(model.config.replace(execution=dict(execution)).execution, context)
         assert isinstance(backend, Backend)
         backend.check()

@@ -85,7 +85,7 @@ def test_the_workers_on_the_queue_and_their_scaling(make_context, strictly):
     import jsonschema
 
     context = make_context()
-    deployment, scaled = pull_workers(section(mode="pull", min_workers=1, rows_per_worker=7), context)
+    deployment, scaled = pull_workers(section(mode="pull", cpu=1, min_workers=1, rows_per_worker=7), context)
     strictly(deployment.to_dict())
     schema = json.loads((HERE / "keda_scaledobject.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -94,15 +94,15 @@ def test_the_workers_on_the_queue_and_their_scaling(make_context, strictly):
     assert deployment.spec.template.spec.containers[0].args == ["serve", str(context.store.root)]
     trigger = scaled.spec.triggers[0].metadata
     assert trigger["targetQueryValue"] == "7"
-    assert f"uri = '{context.store.uri}'" in trigger["query"]
+    assert f"project = '{context.store.identity}'" in trigger["query"]
     broken = scaled.to_dict()
     del broken["spec"]["scaleTargetRef"]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(broken, schema)
-    documents = list(yaml.safe_load_all(render(section(mode="pull"), context, "", 0)))
+    documents = list(yaml.safe_load_all(render(section(mode="pull", cpu=1), context, "", 0)))
     assert [document["kind"] for document in documents] == ["Deployment", "ScaledObject"]
     with pytest.raises(ConfigError, match="PYSTILT_DB_URL"):
-        pull_workers(section(mode="pull", env_from_secret=None), context)
+        pull_workers(section(mode="pull", cpu=1, env_from_secret=None), context)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,7 @@ def test_the_workers_on_the_queue_and_their_scaling(make_context, strictly):
         ({"cpu": "two"}, "no quantity"),
         ({"namespace": "Carbon"}, "lower-case"),
         ({"env": {"AWS_SECRET_ACCESS_KEY": "hush"}}, "env_from_secret"),
+        ({"mode": "pull"}, "1 of the 2 cores of each pod would idle"),
         ({"min_workers": 30}, "min_workers 30 is above n_workers 20"),
         ({"volumes": [{"claim": "a", "path": "/x"}, {"claim": "b", "path": "/x"}]}, "same path"),
     ],
@@ -139,8 +140,12 @@ def test_render_prints_yaml(make_project, capsys):
     (project / "config.yaml").write_text(text.replace("n_workers: 2", "mode: pull, env_from_secret: s"))
     assert main(["kubernetes", "render", str(project)]) == 0
     assert "kind: ScaledObject" in capsys.readouterr().out
+    assert main(["run", str(project), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert yaml.safe_load(said)["spec"]["template"]["spec"]["containers"][0]["args"][0] == "pull-worker"
+    # without a queue there is nothing to pull from
     assert main(["run", str(project)]) == 2
-    assert "kubectl apply" in capsys.readouterr().err
+    assert "PYSTILT_DB_URL is not set here" in capsys.readouterr().err
     (project / "config.yaml").write_text(text.partition("execution")[0])
     assert main(["kubernetes", "render", str(project)]) == 2
 
@@ -237,6 +242,107 @@ def test_a_server_that_is_away_is_waited_for_but_not_submitted_to(quiet_api, mak
     assert not (other.project / ".stilt").exists()
 
 
+PULL = {**FULL, "backend": "kubernetes", "mode": "pull", "cpu": 1, "env_from_secret": "stilt-queue"}
+
+
+@pytest.fixture
+def memory_queue(monkeypatch, request):
+    """A queue in this process, under a name of its own."""
+    monkeypatch.setenv("PYSTILT_DB_URL", f"memory://{request.node.name.partition('[')[0]}")
+
+
+def test_work_for_pull_workers(quiet_api, memory_queue, make_project, capsys):
+    """Rows before workers, one job for them; status tells both, a second run adds nothing, cancel clears."""
+    from stilt.cli import main
+
+    model = stilt.Model(make_project(5))
+    elsewhere, *_ = model.register([stilt.PointReceptor("2024-07-10 21:00", -111.6, 41.1, 10)])
+    model.queue.claim("another", settings=_settings(model))
+    job = model.run({**PULL, "n_workers": 2}, wait=False, progress=False)
+    assert job.detached
+    spec = quiet_api.jobs[job.job_id]["spec"]
+    assert (spec["completions"], spec["completionMode"]) == (2, "Indexed")
+    container = spec["template"]["spec"]["containers"][0]
+    assert container["args"][:3] == ["pull-worker", str(model.store.root), "--until-done"]
+    assert container["envFrom"] == [{"secretRef": {"name": "stilt-queue"}}]
+    assert model.queue.counts().pending == 5
+
+    capsys.readouterr()
+    assert main(["status", str(model.project)]) == 0
+    said = capsys.readouterr().out
+    assert "0 of 2 pull workers run; queue: 5 pending, 1 running" in said
+    assert model.status().running == 1
+    again = model.run(PULL, wait=False, progress=False)
+    assert (again.job_id, len(quiet_api.jobs)) == (job.job_id, 1)
+
+    assert main(["cancel", str(model.project)]) == 0
+    assert quiet_api.jobs == {}
+    assert model.queue.sim_ids() == set()
+    assert job.wait() == []
+    assert (job.interrupted, job.exit_code) == (True, 3)
+    assert elsewhere in model.simulations.incomplete()
+
+
+def _settings(model):
+    from stilt.outputs import Fingerprint
+
+    return Fingerprint.of(model.config).hash
+
+
+def test_what_pull_workers_cannot_do_is_said_first(quiet_api, memory_queue, make_project, monkeypatch):
+    """No queue here, and making again what is complete; cancelling needs the queue too."""
+    model = stilt.Model(make_project(2))
+    with pytest.raises(ConfigError, match="make only what is missing"):
+        model.run(PULL, skip_existing=False, progress=False)
+    job = model.run(PULL, wait=False, progress=False)
+    monkeypatch.delenv("PYSTILT_DB_URL")
+    with pytest.raises(stilt.StiltError, match="is in the queue, but PYSTILT_DB_URL is not set here"):
+        find_jobs(model.store)[0].cancel()
+    assert list(quiet_api.jobs) == [job.job_id]
+    assert "PYSTILT_DB_URL is not set here" in job.control.look().said
+    other = stilt.Model(make_project(1, name="other"))
+    with pytest.raises(stilt.StiltError, match="hands out work through the queue, but PYSTILT_DB_URL"):
+        other.run(PULL, progress=False)
+    assert not (other.project / ".stilt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_what_a_killed_pull_worker_held_is_made(kubernetes_queue, make_project, outputs_of):
+    """SIGKILL of a worker in the middle: its row comes back after its lease, the same bytes come out."""
+    undisturbed = stilt.Model(make_project(6, *SLOW, name="undisturbed"))
+    undisturbed.run(progress=False)
+    model = stilt.Model(make_project(6, *SLOW))
+    job = model.run({**PULL, "n_workers": 2}, wait=False, progress=False)
+    _until_one_table(model)
+    kubernetes_queue.kill_one(job.job_id, range(2))
+    job.wait()
+    assert (job.exit_code, len(job.results)) == (0, 6)
+    _must_be_equal(outputs_of(model.project), outputs_of(undisturbed.project))
+
+
+@pytest.mark.postgres
+def test_the_scaling_query_counts_what_waits_and_runs(postgres_dsn, make_context):
+    """KEDA's query on a real Postgres: a number for a project that asked for work, 0 for others."""
+    import psycopg
+
+    from stilt.service import PostgresQueue
+
+    context = make_context()
+    _, scaled = pull_workers(section(mode="pull", cpu=1), context)
+    query = scaled.spec.triggers[0].metadata["query"]
+    queue = PostgresQueue(postgres_dsn, context.store.identity)
+    queue.open()
+    with psycopg.connect(postgres_dsn) as connection:
+        assert connection.execute(query).fetchall() == [(0,)]
+        queue.enqueue(dict.fromkeys("abc"), settings="s")
+        queue.claim("me", settings="s")
+        queue.done(queue.claim("you", settings="s"))
+        connection.rollback()
+        assert connection.execute(query).fetchall() == [(2,)]
+    queue.close()
+
+
 @pytest.mark.slow
 def test_a_killed_pod_runs_again(kubernetes_api, make_project, outputs_of):
     """SIGKILL of a pod in the middle: another one takes its index, the same bytes come out."""
@@ -245,13 +351,20 @@ def test_a_killed_pod_runs_again(kubernetes_api, make_project, outputs_of):
     undisturbed.run(progress=False)
     model = stilt.Model(make_project(6, *SLOW))
     job = model.run({"backend": "kubernetes", **FULL, "n_workers": 2, "cpu": "1"}, wait=False, progress=False)
-    until = time.monotonic() + 120
-    while not list(model.project.glob("simulations/by-id/*/*_traj.parquet")) and time.monotonic() < until:
-        time.sleep(0.05)
+    _until_one_table(model)
     module_kill(job.job_id, range(2))
     job.wait()
     assert (job.exit_code, len(job.results)) == (0, 6)
-    tables_now, arrays = outputs_of(model.project)
-    tables_then, arrays_then = outputs_of(undisturbed.project)
-    assert tables_now == tables_then
-    assert all((arrays[name] == arrays_then[name]).all() for name in arrays_then)
+    _must_be_equal(outputs_of(model.project), outputs_of(undisturbed.project))
+
+
+def _until_one_table(model):
+    until = time.monotonic() + 120
+    while not list(model.project.glob("simulations/by-id/*/*_traj.parquet")) and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def _must_be_equal(found, expected):
+    assert found[0] == expected[0]
+    assert found[1].keys() == expected[1].keys()
+    assert all((found[1][name] == array).all() for name, array in expected[1].items())

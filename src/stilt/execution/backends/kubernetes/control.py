@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from stilt.config import RuntimeSettings
+from stilt.errors import NoQueueError, QueueError
 from stilt.execution.backends.kubernetes.client import (
     JobsClient,
     JobState,
@@ -10,6 +14,7 @@ from stilt.execution.backends.kubernetes.client import (
 )
 from stilt.execution.jobs import JobRecord
 from stilt.execution.protocol import JobView
+from stilt.service import Queue, queue_for
 
 
 class KubernetesControl:
@@ -35,6 +40,9 @@ class KubernetesControl:
             return JobView(ended=dict.fromkeys(range(self.record.chunks), "CANCELLED, the job was deleted"))
         except KubernetesError as error:
             return JobView(trouble=str(error).rstrip("."))
+        return self._view(state)
+
+    def _view(self, state: JobState) -> JobView:
         return view_of(state)
 
     def cancel(self) -> None:
@@ -57,6 +65,55 @@ class KubernetesControl:
         name, namespace = self.record.job_ids[0], self.record.where["namespace"]
         labels = f"job-name={name},batch.kubernetes.io/job-completion-index={chunk}"
         return f"see kubectl logs -n {namespace} -l {labels}"
+
+
+class PullControl(KubernetesControl):
+    """
+    Pull workers on one batch in the queue; all of it counts as one chunk.
+
+    Parameters
+    ----------
+    record : JobRecord
+        The batch.
+    """
+
+    def __init__(self, record: JobRecord) -> None:
+        super().__init__(record)
+        self._opened: Queue | None = None
+
+    def cancel(self) -> None:
+        """Delete the workers; `withdraw` takes their work back."""
+        self._queue()  # not half a cancellation
+        super().cancel()
+
+    def withdraw(self, sim_ids: Collection[str]) -> None:
+        """Take rows that nobody asks for any more out of the queue; who works on one is told to stop."""
+        self._queue().remove(sim_ids)
+
+    def last_words(self, chunk: int) -> str:
+        """Say where the logs are; pods are not asked for theirs."""
+        return f"see kubectl logs -n {self.record.where['namespace']} -l job-name={self.record.job_ids[0]}"
+
+    def _view(self, state: JobState) -> JobView:
+        if state.ended:
+            return JobView()
+        try:
+            rows = self._queue().counts()
+            queued = f"queue: {rows.pending} pending, {rows.running} running"
+        except (QueueError, NoQueueError) as error:
+            queued = str(error).rstrip(".")
+        note = "pods wait for a node" if state.active and not state.ready else ""
+        said = f"{state.ready} of {state.completions} pull workers run; {queued}"
+        return JobView(waiting=frozenset({0}), note=note, said=said)
+
+    def _queue(self) -> Queue:
+        if self._opened is None:
+            self._opened = queue_for(RuntimeSettings.from_env(), str(self.record.where["queue"]))
+        if self._opened is None:
+            raise NoQueueError(
+                f"the work of job {self.record.name} is in the queue, but PYSTILT_DB_URL is not set here."
+            )
+        return self._opened
 
 
 def view_of(state: JobState) -> JobView:

@@ -40,6 +40,8 @@ def check_section(section: KubernetesExecution, context: WorkContext) -> None:
             "backend kubernetes needs an image; build one from the Dockerfile of this package, push it, and "
             "set execution: image."
         )
+    if section.mode == "pull":
+        _check_pull(section)
     root = getattr(context.store, "root", None)
     if root is not None:
         _must_be_mounted(section, str(root), "the outputs", "put them into a bucket (--output-dir s3://...)")
@@ -87,6 +89,37 @@ def indexed_job(section: KubernetesExecution, context: WorkContext, batch: str, 
         name=INDEX,
         value_from=k8s.EnvSource(field_ref=k8s.FieldRef(field_path=_INDEX_ANNOTATION)),
     )
+    return _job(section, batch, n_chunks, args, [index])
+
+
+def pull_job(section: KubernetesExecution, context: WorkContext, batch: str, n_workers: int) -> k8s.Job:
+    """
+    Make the job of a run in mode pull: one index for each worker on the queue.
+
+    Parameters
+    ----------
+    section : KubernetesExecution
+        Image, namespace, resources; the Secret has to hold ``PYSTILT_DB_URL``.
+    context : WorkContext
+        Store and settings.
+    batch : str
+        Name of the batch.
+    n_workers : int
+        How many workers.
+
+    Returns
+    -------
+    manifests.Job
+        Its pods end when nothing is pending nor running; else like those of `indexed_job`.
+    """
+    _check_pull(section)
+    args = ["pull-worker", location(context), "--until-done", "--compute-root", SCRATCH]
+    return _job(section, batch, n_workers, args, [])
+
+
+def _job(
+    section: KubernetesExecution, batch: str, completions: int, args: list[str], env: list[k8s.Env]
+) -> k8s.Job:
     labels = {**_labels("batch"), "stilt.batch": batch}
     rules = [
         k8s.FailureRule(action="Ignore", on_pod_conditions=[k8s.OnPodCondition(type="DisruptionTarget")]),
@@ -98,14 +131,14 @@ def indexed_job(section: KubernetesExecution, context: WorkContext, batch: str, 
     return k8s.Job(
         metadata=k8s.Metadata(name=f"stilt-{batch.lower()}", namespace=section.namespace, labels=labels),
         spec=k8s.JobSpec(
-            completions=n_chunks,
-            parallelism=min(n_chunks, section.parallelism or n_chunks),
+            completions=completions,
+            parallelism=min(completions, section.parallelism or completions),
             backoff_limit_per_index=section.backoff_limit,
-            max_failed_indexes=n_chunks,
+            max_failed_indexes=completions,
             pod_failure_policy=k8s.FailurePolicy(rules=rules),
             ttl_seconds_after_finished=section.ttl_seconds,
             active_deadline_seconds=section.deadline_seconds,
-            template=_pods(section, args, [index], labels, restart="Never"),
+            template=_pods(section, args, env, labels, restart="Never"),
         ),
     )
 
@@ -114,7 +147,7 @@ def pull_workers(
     section: KubernetesExecution, context: WorkContext
 ) -> tuple[k8s.Deployment, k8s.ScaledObject]:
     """
-    Make the workers that pull from the queue, and what scales them with it.
+    Make workers that stay and follow the queue, and what scales them with it.
 
     Parameters
     ----------
@@ -123,10 +156,7 @@ def pull_workers(
     context : WorkContext
         Store and settings.
     """
-    if section.env_from_secret is None:
-        raise ConfigError(
-            "mode pull needs env_from_secret: a Secret whose key PYSTILT_DB_URL is the address of the queue."
-        )
+    _check_pull(section)
     where = location(context)
     name = f"stilt-{_short(where)}"
     labels = {**_labels("worker"), "stilt.project": _short(where)}
@@ -138,11 +168,12 @@ def pull_workers(
             replicas=section.min_workers, selector=k8s.Selector(match_labels=labels), template=pods
         ),
     )
-    # KEDA takes no parameters, so the address is quoted here; it is the project's own
-    uri = context.store.uri.replace("'", "''")
+    # KEDA takes no parameters, so the address is quoted here; it is the project's own. It takes no row for an
+    # error, so a project that has asked for nothing yet counts as empty.
+    project = context.store.identity.replace("'", "''")
     query = (
-        "SELECT count(*) FROM stilt_simulation AS row JOIN stilt_project AS project "  # noqa: S608
-        f"ON project.id = row.project WHERE project.uri = '{uri}' AND row.status IN ('pending', 'running')"
+        "SELECT COALESCE((SELECT pending + running FROM stilt_depth "  # noqa: S608
+        f"WHERE project = '{project}'), 0)"
     )
     scaled = k8s.ScaledObject(
         metadata=metadata,
@@ -220,6 +251,18 @@ def _pods(
             volumes=volumes,
         ),
     )
+
+
+def _check_pull(section: KubernetesExecution) -> None:
+    if section.env_from_secret is None:
+        raise ConfigError(
+            "mode pull needs env_from_secret: a Secret whose key PYSTILT_DB_URL is the address of the queue."
+        )
+    if cpus_of(section) > 1:
+        raise ConfigError(
+            f"a pull worker is one process, so {cpus_of(section) - 1} of the {cpus_of(section)} cores of each "
+            "pod would idle; set cpu: 1 and a larger n_workers, or use mode: indexed."
+        )
 
 
 def _labels(component: str) -> dict[str, str]:
