@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from stilt.completion import complete_ids, failed_ids
@@ -24,10 +24,10 @@ from stilt.execution.registry import attach
 from stilt.execution.results import SimulationResult
 from stilt.execution.stopping import StopFlag, heeding_signals
 from stilt.execution.tasks import Chunk, Task, chunk_sizes, read_chunk, write_chunks
-from stilt.execution.worker import WorkContext
+from stilt.execution.worker import WorkContext, is_fatal_reason
 from stilt.outputs import Fingerprint
 from stilt.storage import Store
-from stilt.storage.failures import read_failure
+from stilt.storage.failures import FailureRecord, read_failure
 from stilt.storage.layout import chunk_key
 
 LOOK_EVERY = 2.0
@@ -338,6 +338,9 @@ class DetachedJob(JobHandle):
         expected = {sim_id: names for names, group in work.artifacts.items() for sim_id in group}
         chunk_of = work.chunk_of()
         words: dict[int, str] = {}
+        records = {sim_id: read_failure(self._store, sim_id) for sim_id in rest if sim_id in failed}
+        # a worker that cannot write stops: what it did not reach has not failed, here as on one machine
+        given_up = self._given_up(records)
         # what waits or runs is nobody's failure yet; all of it does when the scheduler could not be asked
         busy = set(range(len(work.sizes))) if view.trouble else view.running | view.waiting
         for place, sim_id in enumerate(work.sim_ids):
@@ -350,7 +353,10 @@ class DetachedJob(JobHandle):
             if view.ended.get(chunk, "").startswith("CANCELLED"):
                 self.interrupted = True
                 continue
-            record = read_failure(self._store, sim_id) if sim_id in failed else None
+            record = records.get(sim_id)
+            if record is None and chunk in given_up and chunk not in view.ended:
+                self.stopped_because = given_up[chunk]
+                continue
             if record is not None and chunk not in view.ended:
                 yield SimulationResult(sim_id, "failed", record.reason, record.message, detail=record.detail)
             else:
@@ -358,6 +364,21 @@ class DetachedJob(JobHandle):
                     words[chunk] = self._last_words(chunk, view)
                 reason = record.reason if record is not None else FailureReason.WORKER_DIED
                 yield SimulationResult(sim_id, "failed", str(reason), words[chunk])
+
+    def _given_up(self, records: Mapping[str, FailureRecord | None]) -> dict[int, str]:
+        """Chunks whose worker could not write any more, and what it said."""
+        said = {
+            sim_id: record.message
+            for sim_id, record in records.items()
+            if record is not None
+            and is_fatal_reason(record.reason)
+            and record.time >= self.record.submitted  # not what an earlier job left behind
+        }
+        if not said:
+            return {}
+        chunk_of = self._work.chunk_of()
+        places = enumerate(self._work.sim_ids)
+        return {chunk_of(place): said[sim_id] for place, sim_id in places if sim_id in said}
 
     def _last_words(self, chunk: int, view: JobView) -> str:
         how = view.ended.get(chunk, "ended without it")

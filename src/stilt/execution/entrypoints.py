@@ -13,7 +13,7 @@ from stilt.execution.progress import Reporter, Silent
 from stilt.execution.registry import get_backend
 from stilt.execution.resume import read_done, write_done
 from stilt.execution.stopping import TIME_LIMIT_SIGNAL
-from stilt.execution.tasks import Chunk, TaskList, complete_among, in_running_order, read_chunk
+from stilt.execution.tasks import Chunk, Task, TaskList, complete_among, in_running_order, read_chunk
 from stilt.execution.worker import WorkContext, out_of_time
 from stilt.manifest import Manifest
 from stilt.outputs import load_published_config, publish_config, record_settings

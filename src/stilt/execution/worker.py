@@ -484,7 +484,9 @@ def out_of_time(sim_id: str, store: Store, context: WorkContext) -> SimulationRe
 
 def is_fatal(result: SimulationResult) -> bool:
     """Whether no later simulation of the run can do better: no space, no access, or settings changed."""
-    return result.status == "refused" or result.reason in (
-        StoreFullError.reason,
-        StoreUnavailableError.reason,
-    )
+    return result.status == "refused" or is_fatal_reason(result.reason)
+
+
+def is_fatal_reason(reason: str) -> bool:
+    """Whether a failure for this reason ends the worker: what it would make next could not be written."""
+    return reason in (StoreFullError.reason, StoreUnavailableError.reason)

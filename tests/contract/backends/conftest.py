@@ -121,6 +121,25 @@ def slurm_server() -> Iterator[Any]:
 
 
 @pytest.fixture
+def slurm_with_accounting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Slurm with slurmdbd, whose controller soon forgets what is over."""
+    module = sibling("slurm_cluster")
+    missing = module.missing_programs(accounting=True)
+    if missing:
+        live_or_skip(f"no Slurm with accounting on this machine ({', '.join(missing)} not found)")
+    folder = Path(tempfile.mkdtemp(prefix="stilt-slurm-"))
+    cluster = module.SlurmCluster(folder, min_job_age=2, accounting=True)
+    try:
+        cluster.start()
+        for name in ("SLURM_CONF", "PATH"):
+            monkeypatch.setenv(name, cluster.environment[name])
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
 def slurm(slurm_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The Slurm, idle before and after, as this process and its children see it."""
     for name in ("SLURM_CONF", "PATH"):

@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
+ACCOUNTING_PROGRAMS = ("slurmdbd", "sacct", "sacctmgr", "mariadbd", "mariadb-install-db")
 
 _CONF = """\
 ClusterName=stilt
@@ -62,7 +63,7 @@ SlurmdTimeout=10
 KillWait=3
 MinJobAge={min_job_age}
 MaxArraySize={max_array_size}
-AccountingStorageType=accounting_storage/none
+{accounting}
 NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=8000
 NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=8000
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE
@@ -71,10 +72,37 @@ PartitionName=closed Nodes=ALL MaxTime=INFINITE State=UP AllowAccounts=rich
 """
 
 
-def missing_programs() -> list[str]:
-    """Programs of Slurm that are not on PATH."""
+_NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
+_ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={port}
+AccountingStoragePass={folder}/run/munge.sock
+AccountingStorageEnforce=associations
+"""
+
+_DBD_CONF = """\
+AuthType=auth/munge
+AuthInfo=socket={folder}/run/munge.sock
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={ports[0]}
+SlurmUser={user}
+LogFile={folder}/log/slurmdbd.log
+PidFile={folder}/run/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={ports[1]}
+StorageUser=root
+StorageLoc=slurm
+"""
+
+
+def missing_programs(*, accounting: bool = False) -> list[str]:
+    """Programs of Slurm, and of its accounting, that are not on PATH."""
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
-    return [name for name in PROGRAMS if shutil.which(name, path=path) is None]
+    wanted = (*PROGRAMS, *ACCOUNTING_PROGRAMS) if accounting else PROGRAMS
+    return [name for name in wanted if shutil.which(name, path=path) is None]
 
 
 class SlurmCluster:
@@ -85,10 +113,17 @@ class SlurmCluster:
     ----------
     folder : Path
         Everything it writes; short, because of the limits of socket names.
+    max_array_size, min_job_age : int
+        MaxArraySize and MinJobAge of the site.
+    accounting : bool
+        Whether there is slurmdbd, with a MariaDB of its own; jobs need an account it knows then.
     """
 
-    def __init__(self, folder: Path, *, max_array_size: int = 51, min_job_age: int = 300) -> None:
+    def __init__(
+        self, folder: Path, *, max_array_size: int = 51, min_job_age: int = 300, accounting: bool = False
+    ) -> None:
         self.folder = folder
+        self._accounting_ports = _free_ports(2) if accounting else []
         self.nodes = ("n1", "n2")
         for name in ("run", "state", "spool", "log"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -105,6 +140,9 @@ class SlurmCluster:
                 ports=_free_ports(3),
                 max_array_size=max_array_size,
                 min_job_age=min_job_age,
+                accounting=_ACCOUNTING.format(folder=folder, port=self._accounting_ports[0])
+                if accounting
+                else _NO_ACCOUNTING,
             )
         )
         self.environment = {**os.environ, "SLURM_CONF": str(self.conf)}
@@ -125,10 +163,37 @@ class SlurmCluster:
             f"--seed-file={run}/munged.seed",
         )
         _until(lambda: (run / "munge.sock").exists(), "munged")
+        if self._accounting_ports:
+            self._start_accounting()
         self.start_controller()
         for node in self.nodes:
             self.start_node(node)
         _until(lambda: set(self.ask("sinfo", "-h", "-o", "%T").split()) == {"idle"}, "idle nodes", 60.0)
+
+    def _start_accounting(self) -> None:
+        data, port = self.folder / "database", self._accounting_ports[1]
+        data.mkdir()
+        as_user = ("--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}")
+        subprocess.run(
+            ["mariadb-install-db", *as_user, "--auth-root-authentication-method=normal", "--skip-test-db"],
+            env=self.environment, check=True, capture_output=True, timeout=120,
+        )  # fmt: skip
+        self._start(
+            "mariadbd", *as_user,
+            f"--socket={self.folder}/run/db.sock", f"--pid-file={self.folder}/run/db.pid",
+            "--bind-address=127.0.0.1", f"--port={port}", "--innodb-flush-log-at-trx-commit=0",
+        )  # fmt: skip
+        _until(lambda: _answers(port), "mariadbd")
+        conf = self.folder / "slurmdbd.conf"  # beside slurm.conf is where it is looked for
+        conf.write_text(
+            _DBD_CONF.format(folder=self.folder, user=getpass.getuser(), ports=self._accounting_ports)
+        )
+        conf.chmod(0o600)
+        self._start("slurmdbd", "-D")
+        _until(lambda: _answers(self._accounting_ports[0]), "slurmdbd")
+        self.ask("sacctmgr", "-i", "add", "cluster", "stilt")
+        self.ask("sacctmgr", "-i", "add", "account", "lab", "cluster=stilt")
+        self.ask("sacctmgr", "-i", "add", "user", getpass.getuser(), "account=lab")
 
     def start_controller(self) -> None:
         """Start slurmctld and wait until it answers."""
@@ -213,6 +278,12 @@ class SlurmCluster:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
+        return True
+    return False
 
 
 def _free_ports(count: int) -> list[int]:

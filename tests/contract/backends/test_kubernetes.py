@@ -113,7 +113,7 @@ def test_the_workers_on_the_queue_and_their_scaling(make_context, strictly):
         ({"cpu": "two"}, "no quantity"),
         ({"namespace": "Carbon"}, "lower-case"),
         ({"env": {"AWS_SECRET_ACCESS_KEY": "hush"}}, "env_from_secret"),
-        ({"mode": "pull"}, "1 of the 2 cores of each pod would idle"),
+        ({"mode": "pull"}, "1 of 2 cores of each pod would idle"),
         ({"min_workers": 30}, "min_workers 30 is above n_workers 20"),
         ({"volumes": [{"claim": "a", "path": "/x"}, {"claim": "b", "path": "/x"}]}, "same path"),
     ],

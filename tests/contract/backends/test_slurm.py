@@ -163,6 +163,30 @@ def test_a_controller_that_is_down_is_waited_for(slurm, slurm_run):
     slurm.start_controller()
 
 
+def test_the_ends_of_tasks_are_asked_of_the_accounting(slurm_with_accounting, make_project):
+    """A real sacct: codes and signals of tasks the controller has forgotten; an account it does not know."""
+    slurm = slurm_with_accounting
+    model = stilt.Model(make_project(4))
+    with pytest.raises(ConfigError, match="Invalid account or account/partition combination"):
+        model.run({"backend": "slurm", "account": "nobody"}, progress=False)
+    assert not (model.project / ".stilt").exists()
+    ends = "case $SLURM_ARRAY_TASK_ID in 0) exit 0;; 1) exit 1;; 2) exit 7;; *) kill -9 $$;; esac"
+    job = model.run(
+        {"backend": "slurm", "account": "lab", "n_workers": 4, "command": ["/bin/sh", "-c", ends, "worker"]},
+        wait=False,
+        progress=False,
+    )
+    (number,) = job.record.job_ids
+    until(lambda: not slurm.ask("scontrol", "-o", "show", "job", number).strip())
+    view = job.control.look()
+    assert view.is_over
+    assert view.ended == {2: f"FAILED, exit code 7:0, array task {number}_2", 3: view.ended[3]}
+    assert view.ended[3].startswith("FAILED, exit code 0:9")
+    job.wait()
+    assert [result.reason for result in job.results] == ["WORKER_DIED"] * 4
+    assert "the worker of chunk 2 (FAILED, exit code 7:0" in job.results[2].message
+
+
 @pytest.fixture
 def type_stilt_here(capsys):
     """Type a command in this process: exit code and what it printed."""

@@ -260,8 +260,8 @@ def _check_pull(section: KubernetesExecution) -> None:
         )
     if cpus_of(section) > 1:
         raise ConfigError(
-            f"a pull worker is one process, so {cpus_of(section) - 1} of the {cpus_of(section)} cores of each "
-            "pod would idle; set cpu: 1 and a larger n_workers, or use mode: indexed."
+            f"a pull worker is one process: {cpus_of(section) - 1} of {cpus_of(section)} cores of each pod "
+            "would idle; set cpu: 1 and a larger n_workers, or use mode: indexed."
         )
 
 

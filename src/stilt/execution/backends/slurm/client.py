@@ -135,7 +135,7 @@ def ends_of_tasks(job_id: str, cluster: str = "") -> dict[int, tuple[str, str]]:
     """
     try:
         fields = "--format=JobID,State,ExitCode"
-        shown = call("sacct", *_cluster(cluster), "-X", "-n", "-P", "--array", "-j", job_id, fields)
+        shown = call("sacct", *_cluster(cluster), "-X", "-n", "-P", "-j", job_id, fields)
         found = {}
         for line in shown.splitlines():
             task, state, code = line.split("|")
