@@ -307,7 +307,7 @@ def run_summary(model: Model, handle: JobHandle, where: str) -> StatusCounts:
     work_summary(handle)
     counted = model.status()
     counts(counted)
-    if counted.failed < len(handle.failed):
+    if counted.failed < len(handle.failed) and _were_complete(model, handle):
         print("some that failed now were complete before; their earlier outputs were kept")
     left = without_met(model)
     if left:
@@ -322,6 +322,12 @@ def run_summary(model: Model, handle: JobHandle, where: str) -> StatusCounts:
     if handle.interrupted or handle.stopped_because:
         print(f"to continue: stilt run {where}")
     return counted
+
+
+def _were_complete(model: Model, handle: JobHandle) -> bool:
+    """Whether simulations that failed now are complete, from before; a dead worker leaves no failure."""
+    complete = model.simulations.survey().complete
+    return any(result.sim_id in complete for result in handle.failed)
 
 
 def submitted(model: Model, handle: JobHandle, where: str) -> None:

@@ -15,7 +15,8 @@ from stilt.execution.backends.slurm.script import job_script
 from stilt.execution.progress import Silent
 from stilt.execution.results import SimulationResult
 from stilt.execution.resume import read_done, write_done
-from stilt.storage import MemoryStore
+from stilt.execution.worker import WorkContext
+from stilt.storage import MemoryStore, open_store
 
 
 def section(**keys):
@@ -64,6 +65,20 @@ def test_user_text_never_becomes_another_directive_or_command(make_context):
         section(comment="a\nrm -rf /")
     with pytest.raises(ConfigError, match="no option of sbatch"):
         section(**{"x; rm": "1"})
+
+
+def test_folders_with_odd_names(make_context, tmp_path, monkeypatch):
+    """Percent signs are Slurm's own; what a directive cannot spell keeps its script and logs in the cache."""
+    script = job_script(section(), make_context(), "b", 1, tmp_path / "50% o'dd")
+    assert f'#SBATCH --output="{tmp_path}/50%% o\'dd/%A_%a.out"' in script.splitlines()
+    monkeypatch.setenv("PYSTILT_CACHE_DIR", str(tmp_path / "cache"))
+    for name in ("new\nline", "back\\slash"):
+        context = WorkContext(open_store(tmp_path / name), make_context().config)
+        backend = SlurmBackend(section(), context, Silent())
+        assert backend._logs("b") == tmp_path / "cache" / "slurm" / "b" / "logs"
+        script = job_script(section(), context, "b", 1, backend._logs("b"))
+        directives = [line for line in script.splitlines() if line.startswith("#SBATCH")]
+        assert not any(part in line for line in directives for part in ("slash", "line"))
 
 
 @pytest.mark.parametrize(

@@ -113,9 +113,10 @@ class SlurmBackend:
         return f"--array=0-{count - 1}{f'%{limit}' if limit is not None else ''}"
 
     def _folder(self, batch: str) -> Path:
-        """Folder of script and logs: beside the chunks, or in the cache if those are in a bucket."""
+        """Folder of script and logs: beside the chunks, or in the cache where Slurm cannot name that."""
         root = getattr(self.context.store, "root", None)
-        if root is None:
+        # in a bucket; or sbatch's directives, lines of text with escapes of their own, cannot spell it
+        if root is None or not str(root).isprintable() or "\\" in str(root):
             from stilt.config import RuntimeSettings
 
             return Path(RuntimeSettings.from_env().cache_dir) / "slurm" / batch

@@ -51,7 +51,8 @@ def job_script(
     command = section.command or (sys.executable, "-m", "stilt")
     options: dict[str, str | bool] = {
         "job-name": "stilt",
-        "output": "/dev/null" if logs is None else f"{logs}/%A_%a.out",
+        # Slurm replaces %-words, also in the names of folders
+        "output": "/dev/null" if logs is None else f"{str(logs).replace('%', '%%')}/%A_%a.out",
         "open-mode": "append",
         "requeue": True,
         "signal": f"B:USR1@{section.signal_seconds}",
