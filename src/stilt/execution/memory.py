@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,9 @@ KEPT_FREE = 0.1
 """Share of the free memory that is left alone."""
 
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
 _UNLIMITED = 1 << 60
+_MEGABYTE = 1 << 20
 
 
 def worker_memory(config: ModelConfig) -> int:
@@ -97,27 +101,67 @@ def available_memory() -> int:
     Returns
     -------
     int
-        Memory [bytes].
+        Memory [bytes]. Files in the page cache that the kernel would drop count as free.
     """
     import psutil
 
     free = int(psutil.virtual_memory().available)
-    for limit, used in (
-        (_CGROUP / "memory.max", _CGROUP / "memory.current"),
-        (_CGROUP / "memory/memory.limit_in_bytes", _CGROUP / "memory/memory.usage_in_bytes"),
-    ):
+    for folder, names in _cgroups():
         with contextlib.suppress(OSError, ValueError):
-            bound = int(limit.read_text())
+            bound = int((folder / names[0]).read_text())
             if bound < _UNLIMITED:
-                free = min(free, max(0, bound - int(used.read_text())))
+                used = int((folder / names[1]).read_text()) - _droppable(folder)
+                free = min(free, max(0, bound - used))
+    job = _job_memory()
+    if job is not None:  # a site may watch memory without cgroups
+        free = min(free, max(0, job - int(psutil.Process().memory_info().rss)))
     return free
 
 
+def _cgroups() -> Iterator[tuple[Path, tuple[str, str]]]:
+    """Folders of the control groups this process is in, the innermost first, and their files."""
+    v1, v2 = ("memory.limit_in_bytes", "memory.usage_in_bytes"), ("memory.max", "memory.current")
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = _OWN_CGROUPS.read_text().splitlines()
+    for line in [*lines, "0::/", "1:memory:/"]:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root, names = (_CGROUP / "memory", v1) if controllers else (_CGROUP, v2)
+        # inside a container the path may be the host's; what is mounted at the root is ours then
+        folder = root / path.lstrip("/")
+        while folder.is_relative_to(root):
+            yield folder, names
+            folder = folder.parent
+
+
+def _droppable(folder: Path) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
+    return 0
+
+
+def _job_memory() -> int | None:
+    """Memory that Slurm gave this job on this node [bytes]; None outside a job, or where it gives all."""
+    with contextlib.suppress(KeyError, ValueError):
+        if "SLURM_MEM_PER_NODE" in os.environ:
+            given = int(os.environ["SLURM_MEM_PER_NODE"])
+        else:
+            given = int(os.environ["SLURM_MEM_PER_CPU"]) * int(os.environ["SLURM_CPUS_ON_NODE"])
+        return given * _MEGABYTE if given > 0 else None
+    return None
+
+
 def cores() -> int:
-    """Physical cores that this process may use, within affinity and quota."""
+    """Physical cores that this process may use, within affinity, quota and what a Slurm job was given."""
     from joblib.externals.loky import cpu_count
 
-    return max(1, int(cpu_count(only_physical_cores=True)))
+    found = int(cpu_count(only_physical_cores=True))
+    with contextlib.suppress(KeyError, ValueError):
+        found = min(found, int(os.environ["SLURM_CPUS_ON_NODE"]))
+    return max(1, found)
 
 
 def workers_that_fit(asked: int | str, total: int, config: ModelConfig) -> tuple[int, str]:

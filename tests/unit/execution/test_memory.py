@@ -45,9 +45,47 @@ def test_memory_grows_with_particles_window_and_ensembles(plain, tmp_path):
     assert 1e6 < window < 500e6
 
 
+@pytest.mark.parametrize(
+    ("own", "folder", "limit", "used", "cache"),
+    [
+        ("0::/system.slice/job_7/step\n", "system.slice/job_7", "memory.max", "memory.current", "inactive_file"),
+        (
+            "5:cpu:/x\n4:memory:/slurm/job_7\n", "memory/slurm/job_7", "memory.limit_in_bytes",
+            "memory.usage_in_bytes", "total_inactive_file",
+        ),
+    ],
+)  # fmt: skip
+def test_the_limit_of_a_job_counts(tmp_path, monkeypatch, own, folder, limit, used, cache):
+    """Also where it is set on a group around ours; files that can be dropped are free."""
+    (tmp_path / "own").write_text(own)
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_OWN_CGROUPS", tmp_path / "own")
+    before = memory.available_memory()
+    group = tmp_path / folder
+    group.mkdir(parents=True)
+    (group / limit).write_text("3000000\n")
+    (group / used).write_text("2500000\n")
+    assert memory.available_memory() == 500000 < before
+    (group / "memory.stat").write_text(f"anon 1\n{cache} 1500000\n")
+    assert memory.available_memory() == 2000000
+
+
+def test_what_slurm_gave_a_job_counts_without_cgroups(monkeypatch):
+    """Its environment says it: memory of the node or of each core, 0 for all there is."""
+    monkeypatch.setattr(memory, "_CGROUP", memory.Path("/nonexistent"))
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "1")
+    assert memory.cores() == 1
+    before = memory.available_memory()
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "300")
+    assert memory.available_memory() < 300 * 2**20 < before
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "0")
+    assert memory.available_memory() > 300 * 2**20
+
+
 def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
     """What the cgroup leaves, where that is less than what is free."""
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_OWN_CGROUPS", tmp_path / "none")
     free = memory.available_memory()
     assert free > 0
     (tmp_path / "memory.max").write_text("3000000\n")
