@@ -24,6 +24,7 @@ def edit(path: Path, old: str, new: str) -> None:
         (["run", "nowhere"], ["no project", "stilt init"]),
         (["status", "nowhere"], ["no project", "stilt init"]),
         (["check", "nowhere"], ["no project"]),
+        (["cancel", "nowhere"], ["no project"]),
         (["register", "nowhere"], ["no project"]),
         (["push-worker", "nowhere"], ["does not exist"]),
         (["frobnicate"], ["No such command", "--help"]),
