@@ -77,6 +77,8 @@ class Fingerprint:
     trajectories: Mapping[str, Mapping[str, Any]]
     error_trajectories: Mapping[str, Mapping[str, Any]]
     footprints: Mapping[str, Mapping[str, Any]]
+    agrees_with: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    """Recorded settings that were last found to be these, as they were read."""
 
     @classmethod
     def of(cls, config: ModelConfig) -> Fingerprint:
@@ -313,7 +315,13 @@ def ensure_settings(store: Store, config: ModelConfig | Fingerprint) -> None:
         When other settings are recorded, or outputs are being removed.
     """
     fingerprint = _fingerprint(config)
-    document, _ = _read(store)
+    try:
+        data = store.read(SETTINGS)
+    except MissingObjectError:
+        return
+    if data == fingerprint.agrees_with:  # as at the write before, nearly always
+        return
+    document = _parse(store, data)
     changed = _changes(fingerprint, document)
     if changed:
         raise StaleOutputsError(
@@ -326,6 +334,7 @@ def ensure_settings(store: Store, config: ModelConfig | Fingerprint) -> None:
             f"stale outputs of this project are being removed (since {since}); nothing was written, "
             "wait for that run or repeat it with --refresh if it was interrupted."
         )
+    object.__setattr__(fingerprint, "agrees_with", data)
 
 
 def publish_config(store: Store, config: ModelConfig) -> str:
@@ -388,15 +397,19 @@ def _read(store: Store) -> tuple[dict[str, Any], bytes | None]:
         data = store.read(SETTINGS)
     except MissingObjectError:
         return {"format": FORMAT}, None
+    return _parse(store, data), data
+
+
+def _parse(store: Store, data: bytes) -> dict[str, Any]:
     where = f"{store.uri}/{SETTINGS}"
     try:
-        document = json.loads(data)
+        document: dict[str, Any] = json.loads(data)
         if document["format"] > FORMAT:
             raise ProjectError(f"{where} was written by a newer version of stilt; update this installation.")
         for kind in KINDS:
             for entry in document.get(kind, {}).values():
                 dict(entry["settings"])
-        return document, data
+        return document
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, ProjectError):
             raise

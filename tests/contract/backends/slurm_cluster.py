@@ -51,6 +51,8 @@ JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
+SlurmdParameters=config_overrides
+DefMemPerCPU=4000
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min_interval=100000
 PreemptType=preempt/partition_prio
@@ -64,8 +66,8 @@ KillWait=3
 MinJobAge={min_job_age}
 MaxArraySize={max_array_size}
 {accounting}
-NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=8000
-NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=8000
+NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=8 RealMemory=32000
+NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=8 RealMemory=32000
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE
 PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 PartitionName=closed Nodes=ALL MaxTime=INFINITE State=UP AllowAccounts=rich
@@ -107,7 +109,7 @@ def missing_programs(*, accounting: bool = False) -> list[str]:
 
 class SlurmCluster:
     """
-    Two nodes of two cores.
+    Two nodes of eight cores, whatever this machine has, so that tasks that do nothing do not wait.
 
     Parameters
     ----------

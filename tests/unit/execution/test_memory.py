@@ -48,7 +48,7 @@ def test_memory_grows_with_particles_window_and_ensembles(plain, tmp_path):
 @pytest.mark.parametrize(
     ("own", "folder", "limit", "used", "cache"),
     [
-        ("0::/system.slice/job_7/step\n", "system.slice/job_7", "memory.max", "memory.current", "inactive_file"),
+        ("0::/system/job_7/step\n", "system/job_7", "memory.max", "memory.current", "inactive_file"),
         (
             "5:cpu:/x\n4:memory:/slurm/job_7\n", "memory/slurm/job_7", "memory.limit_in_bytes",
             "memory.usage_in_bytes", "total_inactive_file",
