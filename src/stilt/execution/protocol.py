@@ -11,11 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 from stilt.execution.handle import JobHandle
 from stilt.execution.jobs import JobRecord
+from stilt.execution.progress import Reporter
 from stilt.execution.tasks import Task
+
+if TYPE_CHECKING:
+    from stilt.execution.worker import WorkContext
+
+S = TypeVar("S")
 
 
 @runtime_checkable
@@ -38,6 +44,26 @@ class Backend(Protocol):
         when it is returned.
         """
         ...
+
+
+class Built(Generic[S]):
+    """
+    What a backend is built from.
+
+    Parameters
+    ----------
+    section : Section
+        Its keys, the ``execution`` section of the configuration.
+    context : WorkContext
+        Store and settings.
+    reporter : Reporter
+        Hears how it goes.
+    """
+
+    def __init__(self, section: S, context: WorkContext, reporter: Reporter) -> None:
+        self.section = section
+        self.context = context
+        self.reporter = reporter
 
 
 @dataclass(frozen=True)

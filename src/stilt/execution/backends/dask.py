@@ -22,7 +22,7 @@ from stilt.errors import ConfigError, MissingExtraError, StaleOutputsError, Tran
 from stilt.execution.claiming import PushClaims
 from stilt.execution.handle import JobHandle
 from stilt.execution.pool import ONE_THREAD
-from stilt.execution.progress import Reporter
+from stilt.execution.protocol import Built
 from stilt.execution.results import SimulationResult
 from stilt.execution.stopping import StopFlag, heeding_signals
 from stilt.execution.tasks import Task
@@ -56,24 +56,8 @@ _PATIENCE = 20.0
 _CONNECT = "20s"
 
 
-class DaskBackend:
-    """
-    Runs simulations on the workers of a Dask cluster.
-
-    Parameters
-    ----------
-    section : DaskExecution
-        Which cluster.
-    context : WorkContext
-        Store and settings.
-    reporter : Reporter
-        Hears how it goes.
-    """
-
-    def __init__(self, section: DaskExecution, context: WorkContext, reporter: Reporter) -> None:
-        self.section = section
-        self.context = context
-        self.reporter = reporter
+class DaskBackend(Built[DaskExecution]):
+    """Runs simulations on the workers of a Dask cluster."""
 
     @property
     def _kind(self) -> str:

@@ -10,12 +10,13 @@ from stilt.config import LocalExecution
 from stilt.execution.handle import JobHandle
 from stilt.execution.memory import workers_that_fit
 from stilt.execution.progress import Reporter
+from stilt.execution.protocol import Built
 from stilt.execution.runner import run_locally
 from stilt.execution.tasks import Task
 from stilt.execution.worker import WorkContext
 
 
-class LocalBackend:
+class LocalBackend(Built[LocalExecution]):
     """
     Runs simulations in this process, or in several on this machine.
 
@@ -39,9 +40,7 @@ class LocalBackend:
         *,
         isolated: bool = False,
     ) -> None:
-        self.section = section
-        self.context = context
-        self.reporter = reporter
+        super().__init__(section, context, reporter)
         self.isolated = isolated
 
     def check(self) -> None:

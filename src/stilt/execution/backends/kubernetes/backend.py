@@ -12,30 +12,13 @@ from stilt.execution.backends.kubernetes.manifests import Job
 from stilt.execution.backends.kubernetes.render import check_section, indexed_job, pull_job
 from stilt.execution.detached import Accepted, DetachedJob, hand_over
 from stilt.execution.jobs import JobRecord
-from stilt.execution.progress import Reporter
+from stilt.execution.protocol import Built
 from stilt.execution.tasks import Task
-from stilt.execution.worker import WorkContext
 from stilt.service import Queue
 
 
-class KubernetesBackend:
-    """
-    Divides the work among the indexes of a job.
-
-    Parameters
-    ----------
-    section : KubernetesExecution
-        Image, namespace, resources.
-    context : WorkContext
-        Store and settings.
-    reporter : Reporter
-        Hears how it goes.
-    """
-
-    def __init__(self, section: KubernetesExecution, context: WorkContext, reporter: Reporter) -> None:
-        self.section = section
-        self.context = context
-        self.reporter = reporter
+class KubernetesBackend(Built[KubernetesExecution]):
+    """Divides the work among the indexes of a job."""
 
     def check(self) -> None:
         """Let the API server say, without creating anything, whether the job is good here."""

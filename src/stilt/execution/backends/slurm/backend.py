@@ -13,33 +13,16 @@ from stilt.execution.backends.slurm.control import SlurmControl
 from stilt.execution.backends.slurm.script import job_script
 from stilt.execution.detached import Accepted, DetachedJob, hand_over
 from stilt.execution.jobs import JobRecord
-from stilt.execution.progress import Reporter
+from stilt.execution.protocol import Built
 from stilt.execution.tasks import Task
-from stilt.execution.worker import WorkContext
 from stilt.storage.layout import CHUNKS
 
 SCRIPT_FILE = "job.sh"
 LOG_FOLDER = "logs"
 
 
-class SlurmBackend:
-    """
-    Divides the work among the tasks of an array job.
-
-    Parameters
-    ----------
-    section : SlurmExecution
-        Options of sbatch and a few of our own.
-    context : WorkContext
-        Store and settings.
-    reporter : Reporter
-        Hears how it goes.
-    """
-
-    def __init__(self, section: SlurmExecution, context: WorkContext, reporter: Reporter) -> None:
-        self.section = section
-        self.context = context
-        self.reporter = reporter
+class SlurmBackend(Built[SlurmExecution]):
+    """Divides the work among the tasks of an array job."""
 
     @property
     def _cluster(self) -> str:
