@@ -3,8 +3,8 @@ What a second worker of the local pool brings: engine-bound work with one and wi
 
 ::
 
-    python benchmarks/scaling.py             about two minutes on a quiet machine of two cores
-    python benchmarks/scaling.py -n 8        fewer simulations, to see that it works
+    python benchmarks/scaling.py             about three minutes on a quiet machine of two cores
+    python benchmarks/scaling.py -n 4        fewer simulations, to see that it works
 
 Two numbers. The wall clock counts and needs a quiet machine (its load is printed). The other holds on a
 busy one, because it is made of processor time: what one process needs for everything, against what the
