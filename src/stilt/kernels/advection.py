@@ -56,6 +56,9 @@ def mean_velocity(a, b, place, levels, sigma, out):
     a00, a10, a01, a11 = place.a00 + low, place.a10 + low, place.a01 + low, place.a11 + low
     b00, b10, b01, b11 = place.b00 + low, place.b10 + low, place.b01 + low, place.b11 + low
     up = high - low
+    no_slip = _ONE
+    if index < _ONE:
+        no_slip = (_ONE - min(_ONE, sigma)) / (_ONE - levels.sigma[0])
     for v in range(_FOUR):
         bottom = (va[a10 + v] - va[a00 + v]) * fx + va[a00 + v]
         top = (va[a11 + v] - va[a01 + v]) * fx + va[a01 + v]
@@ -63,18 +66,14 @@ def mean_velocity(a, b, place, levels, sigma, out):
         w = up + v
         bottom = (va[a10 + w] - va[a00 + w]) * fx + va[a00 + w]
         top = (va[a11 + w] - va[a01 + w]) * fx + va[a01 + w]
-        first = ((top - bottom) * fy + bottom - under) * fraction + under
+        first = (((top - bottom) * fy + bottom - under) * fraction + under) * no_slip
         bottom = (vb[b10 + v] - vb[b00 + v]) * fx + vb[b00 + v]
         top = (vb[b11 + v] - vb[b01 + v]) * fx + vb[b01 + v]
         under = (top - bottom) * fy + bottom
         bottom = (vb[b10 + w] - vb[b00 + w]) * fx + vb[b00 + w]
         top = (vb[b11 + w] - vb[b01 + w]) * fx + vb[b01 + w]
-        second = ((top - bottom) * fy + bottom - under) * fraction + under
+        second = (((top - bottom) * fy + bottom - under) * fraction + under) * no_slip
         out[v] = (second - first) * tf + first
-    if index < _ONE:
-        no_slip = (_ONE - min(_ONE, sigma)) / (_ONE - levels.sigma[0])
-        for v in range(_FOUR):
-            out[v] = out[v] * no_slip
     return index
 
 

@@ -187,7 +187,10 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
         if physics.has_zi_error:
             influence = influence * max(_ZERO, (F(100.0) + ens.zi_error[p]) / F(100.0))
     else:
-        x, y, sigma = xm + west, ym + south, sigma_m
+        # back from the window in this order, which rounds where a power of two is crossed
+        x = (xm + (west + _ONE)) - _ONE
+        y = (ym + (south + _ONE)) - _ONE
+        sigma = sigma_m
 
     x, y, crossed = boundaries.fold_at_pole(x, y, grid)
     if crossed:

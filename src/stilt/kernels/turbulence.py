@@ -79,7 +79,7 @@ def free_mixing(k, u, v, theta, z, zi, ustar, tstar, wstar):
         du = u[k] - u[k - 1]
         dv = v[k] - v[k - 1]
         shear2 = max(F(0.1), du * du + dv * dv)
-        ri = _G * dz * dtheta / (shear2 * theta[k - 1])
+        ri = _G * dz * dtheta / shear2 / theta[k - 1]
         ri = max(_ZERO, min(F(20.0), ri))
         length = _ONE / (F(2.5) / z[k] + _ONE / F(150.0))
         if ri <= F(0.001):

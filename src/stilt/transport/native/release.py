@@ -27,6 +27,8 @@ class Release:
         Whether ``height`` counts from sea level.
     minute : ndarray of int64, shape (n,)
         Minutes from the start of the run to the release of each particle.
+    lowest : ndarray of float64, shape (n,)
+        Lowest height released at the particle's point [m].
     """
 
     x: np.ndarray
@@ -34,6 +36,7 @@ class Release:
     height: np.ndarray
     is_msl: bool
     minute: np.ndarray
+    lowest: np.ndarray
 
     def heights_agl(self, terrain: np.ndarray) -> np.ndarray:
         """
@@ -100,12 +103,15 @@ def release_particles(
         )
     if as_program:
         x, y = program_coordinates(grid, lon, lat)
+    lowest = np.full(points.max() + 1, np.inf)
+    np.minimum.at(lowest, points, heights)
     return Release(
         x=np.asarray(x, dtype=float)[points],
         y=np.asarray(y, dtype=float)[points],
         height=heights,
         is_msl=receptor.altitude_ref == "msl",
         minute=release_minutes(receptor, numpar, hours),
+        lowest=lowest[points],
     )
 
 

@@ -89,10 +89,8 @@ def program_terrain(
     tf1 = min(F(1.0), F((clock.offset + F(1.0)) / clock.interval))
     x, y = release.x.astype(F), release.y.astype(F)
     # the program's trial step starts at a location's lowest height, as if the ground lay at sea level
-    _, location = np.unique(np.stack([release.x, release.y], axis=1), axis=0, return_inverse=True)
-    lowest = np.full(location.max() + 1, np.inf)
-    np.minimum.at(lowest, location.reshape(-1), release.height)
-    sigma = F(1.0) - lowest[location.reshape(-1)].astype(F) / F(levels.top)
+    top = F(levels.top)
+    sigma = (top - release.lowest.astype(F)) / top
     out = terrain.astype(F)
     for reach in (1, _REACH):
         wanted = sorted(tiles_around(release.x, release.y, reach, shape))
