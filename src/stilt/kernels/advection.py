@@ -58,7 +58,7 @@ def mean_velocity(a, b, place, levels, sigma, out):
     up = high - low
     no_slip = _ONE
     if index < _ONE:
-        no_slip = (_ONE - min(_ONE, sigma)) / (_ONE - levels.sigma[0])
+        no_slip = (_ONE - sigma) / (_ONE - levels.sigma[0])
     for v in range(_FOUR):
         bottom = (va[a10 + v] - va[a00 + v]) * fx + va[a00 + v]
         top = (va[a11 + v] - va[a01 + v]) * fx + va[a01 + v]
