@@ -253,7 +253,7 @@ def program_window(grid: HorizontalGrid, x: np.ndarray, y: np.ndarray) -> Window
     Return the window of meteorology the program loads around particles; 0 cells for the whole grid.
 
     The width fits what the program reports on eight grids, the corner is as reported. A grid hardly
-    larger than its window is loaded whole. On cyclic grids coordinates count from the grid's corner here.
+    larger than its window is loaded whole, and so is a cyclic one whose window would reach across the seam.
 
     Parameters
     ----------
@@ -263,13 +263,15 @@ def program_window(grid: HorizontalGrid, x: np.ndarray, y: np.ndarray) -> Window
         1-based grid coordinates of the particles.
     """
     whole = Window(0, 0, 0)
-    if grid.is_cyclic:
-        return whole
     column, row = int(0.5 * (x.min() + x.max())), int(0.5 * (y.min() + y.max()))
     spacing = program_spacing(grid, np.array([column]), np.array([row]))[1]
     cells = max(_WINDOW_CELLS, int(_WINDOW_KM * 1000.0 / float(spacing[0])) + _WINDOW_MARGIN)
     if cells >= min(grid.nx, grid.ny):
         return whole
-    west = min(max(column - cells // 2, 0), grid.nx - cells)
-    south = min(max(row - cells // 2, 0), grid.ny - cells)
+    west, south = column - cells // 2, row - cells // 2
+    if grid.is_cyclic and not 0 <= west <= grid.nx - cells:
+        # it would reach across the seam
+        return whole
+    west = min(max(west, 0), grid.nx - cells)
+    south = min(max(south, 0), grid.ny - cells)
     return Window(west, south, cells)
