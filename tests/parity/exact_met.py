@@ -81,6 +81,11 @@ class ExactCase:
     seed: int = 7
     diverges_after: int | None = None
     """Minutes within bounds, as measured; None when the whole run is."""
+    top: float = 0.0
+    """Top of a vertical line that starts at ``height`` [m AGL]; 0 for a point."""
+    starts: tuple[float, ...] = ()
+    """Where the program released the particles of a line [m AGL] (``make_exactness.starts``)."""
+    flat: bool = False
     met: str = ""
     """File of the reference bank instead of made meteorology."""
 
@@ -136,6 +141,8 @@ def _frame(case: ExactCase, hour: int) -> MetFrame:
     # whole waves around the globe, so that the seam is no edge
     u1, v1, t1 = x / (grid.nx / 2.0), y / 13.0, hour / 24.0
     terrain = 400.0 + 150.0 * _wave(u1) + 120.0 * _wave(v1 + 0.3)
+    if case.flat:
+        terrain = 400.0 + 0.0 * terrain
     surface_pressure = 1013.0 * (1.0 - terrain / 44330.0) ** 5 * (1.0 - 0.26 * terrain / 44330.0)
     surface_pressure = surface_pressure + 2.0 * _wave(u1 * 0.5 + t1)
     heat = _heat(case.weather, float(hour)) * (1.0 + 0.12 * _wave(u1 + v1))
@@ -238,6 +245,11 @@ CASES = [
     ExactCase("no_surface_air", "lambert", "hybrid", "USTR", "RELH", "night", _NIGHT, -1, 20, -100.3, 40.2,
                   10.0,
               leave_out=("T02M", "U10M", "V10M")),
+    ExactCase("column", "lambert", "sigma", "USTR", "SPHU", "day", _DAY, -1, 20, -100.3, 40.2, 10.0,
+              top=1500.0, flat=True,
+              starts=(64.0601, 80.9589, 153.9779, 285.2109, 351.4513, 371.2782, 446.199, 566.6212, 630.168,
+                      716.9949, 721.8497, 848.464, 906.5578, 972.1574, 1072.3656, 1123.5386, 1197.6455,
+                      1237.2936, 1300.3154, 1416.075)),
     ExactCase("no_roughness", "lambert", "sigma", "USTR", "SPHU", "night", _NIGHT, 1, 20, -100.3, 40.2, 10.0,
               leave_out=("RGHS",)),
 ]  # fmt: skip
@@ -250,13 +262,15 @@ BANK_CASES = [
               met="20190530_00-05_hrrr"),
     ExactCase("hrrr_evening_back", "", "", "", "", "", "2019-05-30T02:00", -2, 50, -111.848, 40.766, 5.0,
                   seed=1,
-              met="20190530_00-05_hrrr", diverges_after=110),
+              met="20190530_00-05_hrrr"),
     ExactCase("hrrr_day_forward", "", "", "", "", "", "2019-05-30T00:00", 2, 50, -112.1, 40.72, 10.0, seed=1,
               met="20190530_00-05_hrrr"),
     ExactCase("hrrr_night_forward", "", "", "", "", "", "2019-05-30T07:30", 2, 50, -112.1, 40.72, 10.0,
                   seed=1,
               met="20190530_06-11_hrrr", diverges_after=28),
     ExactCase("global_back", "", "", "", "", "", "2001-01-13T00:00", -12, 5, -100.0, 40.0, 10.0, seed=1,
+              met="global_3deg_20010110-13.arl"),
+    ExactCase("global_tropics", "", "", "", "", "", "2001-01-12T12:00", -4, 50, 20.0, 2.0, 100.0, seed=1,
               met="global_3deg_20010110-13.arl"),
     ExactCase("convective_back", "", "", "", "", "", "2015-07-12T19:00", -2, 50, -98.979, 38.636, 20.0,
                   seed=1,

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -40,7 +41,9 @@ _SETUP = {
 }  # fmt: skip
 
 
-def run_program(case: ExactCase, program: Path, met: Path | None = None) -> pd.DataFrame:
+def run_program(
+    case: ExactCase, program: Path, met: Path | None = None, *, w_option: int = 0
+) -> pd.DataFrame:
     """Run the program for a case, on a file given or on the case's own, and return its rows."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -62,9 +65,11 @@ def run_program(case: ExactCase, program: Path, met: Path | None = None) -> pd.D
         ]
         (folder / "SETUP.CFG").write_text("\n".join(lines) + "\n")
         start = pd.Timestamp(case.start)
+        heights = [case.height, case.top] if case.top else [case.height]
         control = [
-            start.strftime("%y %m %d %H %M"), "1", f"{case.lat:.6f} {case.lon:.6f} {case.height:.4f}",
-            str(case.n_hours), "0", "25000.0", "1", "./", met.name, "1", "test", "1", "0.01",
+            start.strftime("%y %m %d %H %M"), str(len(heights)),
+            *(f"{case.lat:.6f} {case.lon:.6f} {height:.4f}" for height in heights),
+            str(case.n_hours), str(w_option), "25000.0", "1", "./", met.name, "1", "test", "1", "0.01",
             "00 00 00 00 00", "1",
             "0.0 0.0", "0.5 0.5", "30.0 30.0", "./", "cdump", "1", "100", "00 00 00 00 00", "00 00 00 00 00",
             "00 12 00", "1", "0.0 0.0 0.0", "0.0 0.0 0.0 0.0 0.0", "0.0 0.0 0.0", "0.0", "0.0",
@@ -73,6 +78,18 @@ def run_program(case: ExactCase, program: Path, met: Path | None = None) -> pd.D
         (folder / "ASCDATA.CFG").write_text("-90.0 -180.0\n1.0 1.0\n180 360\n2\n0.2\n'./'\n")
         subprocess.run([program / "hycs_std"], cwd=folder, check=True, capture_output=True)
         return pd.read_csv(folder / "PARTICLE_STILT.DAT", sep=r"\s+", skiprows=1, names=list(COLUMNS))
+
+
+def starts(case: ExactCase, program: Path) -> list[float]:
+    """
+    Return the heights [m AGL] at which the program releases the particles of a line.
+
+    Without turbulence and vertical motion a particle stays at its height above flat ground, and the same
+    seed gives the same heights.
+    """
+    rows = run_program(replace(case, params=case.params | {"nturb": 1}), program, w_option=4)
+    first = rows[rows["time"].abs() == 1].sort_values("indx")
+    return first["zagl"].round(4).tolist()
 
 
 def main(names: list[str]) -> None:
