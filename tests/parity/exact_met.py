@@ -267,7 +267,7 @@ BANK_CASES = [
               met="20190530_00-05_hrrr"),
     ExactCase("hrrr_night_forward", "", "", "", "", "", "2019-05-30T07:30", 2, 50, -112.1, 40.72, 10.0,
                   seed=1,
-              met="20190530_06-11_hrrr", diverges_after=28),
+              met="20190530_06-11_hrrr"),
     ExactCase("global_back", "", "", "", "", "", "2001-01-13T00:00", -12, 5, -100.0, 40.0, 10.0, seed=1,
               met="global_3deg_20010110-13.arl"),
     ExactCase("global_tropics", "", "", "", "", "", "2001-01-12T12:00", -4, 50, 20.0, 2.0, 100.0, seed=1,

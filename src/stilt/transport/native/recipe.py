@@ -27,6 +27,8 @@ _PBL_PREFIXES = ("PBL", "HPB", "MXH")
 _NO_VERTICAL_MOTION = 4
 """``w_option``: no motion through the terrain-following levels."""
 _SURFACE_WIND_AND_TEMPERATURE = ("T02M", "U10M", "V10M")
+SMALLEST_ROUGHNESS = np.float32(1.0e-4)
+"""Roughness length of lakes that the file gives none, as in the program [m]."""
 _HEAT_NEGATED_MODELS = (" ETA", "EDAS")
 """Models whose files count SHTF positive downward."""
 
@@ -94,6 +96,7 @@ class ColumnSource:
         if not any(row == columns.RGHS for row, _ in self.surface_rows):
             lon, lat = self.series.grid.to_lonlat(x, y)
             surface[columns.RGHS] = roughness_at(lon, lat)
+        surface[columns.RGHS] = np.maximum(surface[columns.RGHS], SMALLEST_ROUGHNESS)
         gx, gy = program_spacing(self.series.grid, x, y)
         return upper, surface, gx, gy
 

@@ -34,7 +34,7 @@ from stilt.kernels.layout import TILE, Columns, GridShape, row_length
 from stilt.meteorology.frame import Box, MetFrame
 from stilt.transport.native.recipe import ColumnSource
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Raised when the arrays given to the column kernel change; the kernels themselves are hashed."""
 
 CACHE_LIMIT = 20 * 1024**3
