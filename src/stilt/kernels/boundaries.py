@@ -69,9 +69,9 @@ def side_outside(x, y, grid):
 
 @kernel(allocates=False)
 def wrap_x(x, grid):
-    """Bring x of a cyclic grid into [1, nx + 1)."""
+    """Bring x of a cyclic grid into [0, nx + 1): west of the first column it counts on, as in the program."""
     if grid.is_cyclic:
-        if x < 1.0:
+        if x < 0.0:
             x = x + grid.nx
         elif x >= grid.nx + 1.0:
             x = x - grid.nx

@@ -28,7 +28,10 @@ _REACH = 10
 
 def tiles_of(x: np.ndarray, y: np.ndarray, shape: layout.GridShape) -> set[tuple[int, int]]:
     """Return the tiles under a set of positions."""
-    i = np.clip(x.astype(int) - 1, 0, shape.nx - 1) >> TILE_BITS
+    column = x.astype(int) - 1
+    if shape.is_cyclic:
+        column %= shape.nx
+    i = np.clip(column, 0, shape.nx - 1) >> TILE_BITS
     j = np.clip(y.astype(int) - 1, 0, shape.ny - 1) >> TILE_BITS
     return set(zip(j.tolist(), i.tolist()))
 
