@@ -3,6 +3,12 @@ Where meteorology comes from: a folder of ARL files, or an archive to download f
 
 This only describes; whether files are there, and which hours they hold, is found out
 when they are opened (``stilt check``), never when a config is read.
+
+A meteorology may name others in which particles go on where its own grid or hours end::
+
+    mets:
+      hrrr: {directory: hrrr, file_format: "%Y%m%d_%H", fallback: gfs}
+      gfs: {directory: gfs}
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from stilt.sections import Float, Int, Section
 from stilt.spatial import Bounds
@@ -63,6 +69,17 @@ class GriddedVariable(Section):
     )
 
 
+def _kind_of_fallback(value: Any) -> str:
+    return "<name>" if isinstance(value, str) else "<section>"
+
+
+Fallback = Annotated[
+    Annotated[str, Tag("<name>")] | Annotated["MetConfig", Tag("<section>")],
+    Discriminator(_kind_of_fallback),
+]
+"""A name under ``mets``, or a section of its own."""
+
+
 class MetConfig(Section):
     """
     One meteorology: ARL files in a ``directory``, or any gridded data (``source: xarray`` and ``path``).
@@ -107,6 +124,16 @@ class MetConfig(Section):
         description="Variables of the data by ARL name, where the preset does not find them "
         "[name, or name, units, positive, hours].",
     )
+    fallback: tuple[Fallback, ...] = Field(
+        default=(),
+        description="Where particles go on that leave this grid or find its hours over: names under mets, "
+        "or sections, from fine to coarse [name or section, or a list of them].",
+    )
+    standalone: bool = Field(
+        default=False,
+        description="Run receptors with this met also by itself, though it is the fallback of another; "
+        "a met that is nobody's fallback always runs [true/false].",
+    )
     backend: Literal["s3"] = Field(default="s3", description="How to download [name].")
     n_min: Int = Field(default=1, ge=1, description="Fewest files a simulation needs, else it fails [1].")
     subgrid_enable: bool = Field(
@@ -144,6 +171,13 @@ class MetConfig(Section):
         if value is not None and value not in known:
             raise ValueError(f"unknown source '{value}', {did_you_mean(value, known)}")
         return value
+
+    @field_validator("fallback", mode="before")
+    @classmethod
+    def _one_will_do(cls, value: Any) -> Any:
+        if value is None:
+            return ()
+        return (value,) if isinstance(value, (str, Mapping, Section)) else value
 
     @field_validator("variables", mode="before")
     @classmethod
@@ -224,6 +258,10 @@ class MetConfig(Section):
         if self.path:
             changes["path"] = tuple(
                 text if "://" in text else str(root / Path(text).expanduser()) for text in self.paths
+            )
+        if self.fallback:
+            changes["fallback"] = tuple(
+                other if isinstance(other, str) else other.resolved(base) for other in self.fallback
             )
         return self.replace(**changes) if changes else self
 

@@ -22,11 +22,13 @@ The file belongs to the user and is never rewritten.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from stilt.config.chain import chain_section, met_chain
 from stilt.config.execution import ExecutionConfig, LocalExecution
 from stilt.config.footprint import FootprintConfig
 from stilt.config.hysplit import HysplitConfig
@@ -59,7 +61,8 @@ class ModelConfig(TransportParams):
     """
 
     mets: dict[str, MetConfig] = Field(
-        description="Meteorologies by name; each receptor runs with each of them."
+        description="Meteorologies by name; each receptor runs with each of them, but for those that only "
+        "serve as the fallback of another. A list under one name is a met and its fallbacks."
     )
     grids: dict[str, Grid] = Field(default_factory=dict, description="Named grids that footprints refer to.")
     footprints: dict[str, FootprintConfig] = Field(
@@ -76,6 +79,13 @@ class ModelConfig(TransportParams):
         default_factory=LocalExecution, description="Where simulations run; a union on backend."
     )
 
+    @field_validator("mets", mode="before")
+    @classmethod
+    def _lists_are_chains(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {name: chain_section(name, met) for name, met in value.items()}
+
     @field_validator("mets")
     @classmethod
     def _met_names(cls, value: dict[str, MetConfig]) -> dict[str, MetConfig]:
@@ -83,6 +93,8 @@ class ModelConfig(TransportParams):
             raise ValueError("no meteorology is configured; add at least one under mets")
         for name in value:
             check_met_key(name)
+        for name in value:
+            met_chain(value, name)
         return value
 
     @field_validator("footprints")
@@ -259,6 +271,32 @@ class ModelConfig(TransportParams):
         if name not in self.mets:
             raise ConfigError(f"no met named '{name}'; configured: {', '.join(self.mets)}")
         return self.mets[name]
+
+    def met_chain(self, name: str) -> tuple[tuple[str, MetConfig], ...]:
+        """
+        Return a meteorology and those in which its particles go on.
+
+        Parameters
+        ----------
+        name : str
+            Key under ``mets``.
+
+        Returns
+        -------
+        tuple of (str, MetConfig)
+            Names and sections in the order of preference; one without ``fallback``. A fallback without a
+            name of its own is called after the met, such as ``hrrr.2``.
+        """
+        self.met(name)
+        return met_chain(self.mets, name)
+
+    @property
+    def run_mets(self) -> tuple[str, ...]:
+        """Names of the meteorologies that receptors run with: all that do not only serve as a fallback."""
+        helping = {
+            other for name in self.mets for other, _ in met_chain(self.mets, name)[1:] if other in self.mets
+        }
+        return tuple(name for name, met in self.mets.items() if met.standalone or name not in helping)
 
     def footprint_grid(self, name: str) -> Grid:
         """

@@ -17,13 +17,15 @@ listed again.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -49,8 +51,13 @@ __all__ = ["MetFileInfo", "MetSeries", "forget_listings", "open_series"]
 
 _NEAR = timedelta(hours=6)
 """How far from the span the times in names may be to be looked at first."""
+_AROUND = timedelta(days=8)
+"""Files named this far from a span may hold some of its times (weekly archives)."""
+_STALE_LISTING = 60.0
+"""Age [s] of a listing that is made anew before hours are taken as missing for good."""
 _MINUTE = np.timedelta64(1, "m")
 _listings: dict[tuple[str, tuple[str, ...]], Listing] = {}
+_listed: dict[tuple[str, tuple[str, ...]], float] = {}
 _indexes: dict[str, FolderIndex] = {}
 _lock = threading.Lock()
 
@@ -61,6 +68,7 @@ def forget_listings() -> None:
     """Forget which files directories held, and what was in them."""
     with _lock:
         _listings.clear()
+        _listed.clear()
         _indexes.clear()
 
 
@@ -129,6 +137,89 @@ def open_series(
     return cut_series(series, met) if met.subgrid_enable else series
 
 
+class Available(NamedTuple):
+    """
+    What there is of a meteorology in a span of time.
+
+    Attributes
+    ----------
+    series : MetSeries or None
+        At least two analyses; not all need follow each other at one interval.
+    step : timedelta64[s]
+        The usual time between analyses; where it is longer, some are missing.
+    faults : tuple of str
+        What is wrong with files whose names lie near the span.
+    """
+
+    series: MetSeries | None
+    step: np.timedelta64
+    faults: tuple[str, ...]
+
+
+def open_available(
+    met: MetConfig, *, name: str, start: np.datetime64, end: np.datetime64, who: str = ""
+) -> Available:
+    """
+    Find those analyses of a span of time that there are; hours may be missing anywhere.
+
+    Parameters
+    ----------
+    met, name, start, end, who
+        As for `open_series`.
+
+    Returns
+    -------
+    Available
+        The analyses in the span and next to its ends.
+
+    Raises
+    ------
+    MetNotFoundError, MetFormatError
+        When nothing at all is there, or files do not share one grid.
+    """
+    need = _Need(name, start, end, who)
+    if met.is_gridded:
+        from stilt.meteorology.gridded.file import open_gridded
+
+        found = need.available([open_gridded(met, name)], {})
+    elif met.directory is None:
+        whole = open_series(met, name=name, start=start, end=end, who=who)
+        found = need.available([file for file, _ in whole.sources], {})
+    else:
+        found = need.available(*_files_near(met, need))
+        if not need.is_met_by(found):
+            # hours may have come since the directory was listed
+            found = need.available(*_files_near(met, need, oldest=_STALE_LISTING))
+    series = found.series
+    if series is None:
+        return found
+    if met.n_min > 1 and len(series.files) < met.n_min:
+        raise MetNotFoundError(
+            f"met '{name}': {len(series.files)} files cover part of {need.span()}, fewer than n_min: "
+            f"{met.n_min}. Add files or lower n_min."
+        )
+    return found._replace(series=cut_series(series, met)) if met.subgrid_enable else found
+
+
+def _files_near(
+    met: MetConfig, need: _Need, oldest: float = math.inf
+) -> tuple[list[MetFile], dict[str, int], tuple[str, ...]]:
+    """Describe the files whose names lie within days of the span."""
+    assert met.directory is not None  # noqa: S101 - checked by the caller, for the type checker
+    directory = Path(met.directory).expanduser().absolute()
+    patterns = patterns_of(met.file_format)
+    listing = _listing(directory, patterns, need.name, oldest=oldest)
+    refuse_nothing(listing, directory, patterns, need.name, need.when())
+    dated = [file for file in listing.files if file.time is not None]
+    near = [file for file in listing.files if file.time is None] + _near(dated, need, _AROUND)
+    described = folder_index(directory).describe(file.path for file in near)
+    if not patterns:
+        refuse_mixture(described, directory, need.name)
+    faults = [*described.faults, *(described.others if patterns else ())]
+    ranks = {file.path: file.rank for file in listing.files}
+    return list(described.files), ranks, tuple(str(fault) for fault in faults)
+
+
 def cut_series(series: MetSeries, met: MetConfig) -> MetSeries:
     """Replace the files of a series by what ``subgrid_*`` keeps of them, cut now or earlier."""
     from stilt.meteorology.crop import Cut, cropped
@@ -151,7 +242,7 @@ def _from_directory(met: MetConfig, need: _Need) -> MetSeries:
     assert met.directory is not None  # noqa: S101 - checked by the caller, for the type checker
     directory = Path(met.directory).expanduser().absolute()
     patterns = patterns_of(met.file_format)
-    key = (str(directory), tuple(pattern.text for pattern in patterns))
+    key = _key(directory, patterns)
     with _lock:
         listing = _listings.get(key)
     if listing is not None:
@@ -159,10 +250,28 @@ def _from_directory(met: MetConfig, need: _Need) -> MetSeries:
             return _search(listing, directory, patterns, met, need)
         except MetError:
             pass  # the directory may have changed since it was listed
-    listing = list_files(directory, patterns, need.name)
-    with _lock:
-        _listings[key] = listing
+    listing = _listing(directory, patterns, need.name, oldest=0.0)
     return _search(listing, directory, patterns, met, need)
+
+
+def _key(directory: Path, patterns: Sequence[FilePattern]) -> tuple[str, tuple[str, ...]]:
+    return str(directory), tuple(pattern.text for pattern in patterns)
+
+
+def _listing(
+    directory: Path, patterns: tuple[FilePattern, ...], name: str, *, oldest: float = math.inf
+) -> Listing:
+    """List a directory, or take the list made less than ``oldest`` seconds ago."""
+    key = _key(directory, patterns)
+    now = monotonic()
+    with _lock:
+        listing = _listings.get(key) if now - _listed.get(key, now) < oldest else None
+    if listing is None:
+        listing = list_files(directory, patterns, name)
+        with _lock:
+            _listings[key] = listing
+            _listed[key] = now
+    return listing
 
 
 def _search(
@@ -310,7 +419,31 @@ class _Need:
                 raise fault[0] from None
             raise
 
-    def _select(self, files: Sequence[MetFile], ranks: Mapping[str, int]) -> MetSeries:
+    def available(
+        self, files: Sequence[MetFile], ranks: Mapping[str, int], faults: tuple[str, ...] = ()
+    ) -> Available:
+        """Choose the analyses in the span and next to its ends, whatever is missing between."""
+        by_time = self._by_time(files, ranks)
+        times = np.array(sorted(by_time), dtype="datetime64[s]")
+        first = max(0, int(np.searchsorted(times, self.earlier(), side="right")) - 1)
+        last = min(len(times) - 1, int(np.searchsorted(times, self.later(), side="left")))
+        if last - first < 1:
+            return Available(None, _MINUTE, faults)
+        sources = tuple(by_time[time] for time in times[first : last + 1])
+        self._check_same_grid(sources)
+        step = np.timedelta64(_usual_minutes(times), "m").astype("timedelta64[s]")
+        return Available(MetSeries(self.name, sources), step, faults)
+
+    def is_met_by(self, found: Available) -> bool:
+        """Tell whether what there is covers the span without a gap."""
+        if found.series is None:
+            return False
+        times = found.series.times
+        inside = times[0] <= self.earlier() and times[-1] >= self.later()
+        return bool(inside and (np.diff(times) == found.step).all())
+
+    def _by_time(self, files: Sequence[MetFile], ranks: Mapping[str, int]) -> dict[np.datetime64, Source]:
+        """Pick the file that serves each time."""
         by_time: dict[np.datetime64, Source] = {}
         unique = {file.path: file for file in files}
         for file in sorted(
@@ -320,6 +453,10 @@ class _Need:
                 held = by_time.get(time)
                 if held is None or file.forecast_hours[period] < held[0].forecast_hours[held[1]]:
                     by_time[time] = (file, period)
+        return by_time
+
+    def _select(self, files: Sequence[MetFile], ranks: Mapping[str, int]) -> MetSeries:
+        by_time = self._by_time(files, ranks)
         if not by_time:
             raise MetCoverageError(
                 f"met '{self.name}' has no file with a name near {self.span()}. Add the files."
@@ -364,9 +501,7 @@ class _Need:
         if last == first:
             return
         steps = np.diff(times)
-        counts = Counter(int(step / _MINUTE) for step in steps)
-        most = max(counts.values())
-        usual = min(step for step, count in counts.items() if count == most)
+        usual = _usual_minutes(times)
         for k in range(first, last):
             step = int(steps[k] / _MINUTE)
             if step != usual or steps[k] % _MINUTE:
@@ -402,6 +537,13 @@ class _Need:
                         f"met '{self.name}' mixes {what}: {first.path} and {file.path} differ. "
                         "Use a `file_format` that picks one set of files."
                     )
+
+
+def _usual_minutes(times: np.ndarray) -> int:
+    """Return the most frequent time between analyses [min], the shortest of equally frequent ones."""
+    counts = Counter(int(step / _MINUTE) for step in np.diff(times))
+    most = max(counts.values())
+    return min(step for step, count in counts.items() if count == most)
 
 
 def show(time: np.datetime64) -> str:
