@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stilt.config import HysplitConfig, MetConfig, TransportParams, transport_settings
+from stilt.config import (
+    HysplitConfig,
+    MetConfig,
+    TransportParams,
+    chain_section,
+    met_chain,
+    transport_settings,
+)
 from stilt.errors import ConfigError
 from stilt.footprint import calc_footprint, correct_near_field
 from stilt.receptors import Receptor
@@ -18,7 +25,14 @@ from stilt.transport.registry import get_engine
 
 __all__ = ["calc_footprint", "correct_near_field", "run_trajectories"]
 
-Met = MetConfig | Mapping[str, Any] | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Met = (
+    MetConfig
+    | Mapping[str, Any]
+    | str
+    | os.PathLike[str]
+    | Sequence[str | os.PathLike[str]]
+    | Sequence[MetConfig | Mapping[str, Any]]
+)
 
 
 def run_trajectories(receptor: Receptor, met: Met, **settings: Any) -> Trajectories:
@@ -33,7 +47,8 @@ def run_trajectories(receptor: Receptor, met: Met, **settings: Any) -> Trajector
         Where and when.
     met : MetConfig, mapping or paths
         Meteorology: a section, a mapping like one (``directory``, ``file_format``), a folder that holds
-        one meteorology, or ARL files.
+        one meteorology, or ARL files; or a list of sections or mappings, fine before coarse, in which
+        particles go on one after another.
     **settings
         ``engine`` (and ``hysplit``, where its program is) and any run, transport or error key of the
         configuration, such as ``n_hours=-24, numpar=200, seed=1``. With error keys the perturbed
@@ -77,8 +92,16 @@ def run_trajectories(receptor: Receptor, met: Met, **settings: Any) -> Trajector
     engine.check(params)
     where = _met(met)
     name = "met" if isinstance(where, tuple) else (where.directory.name if where.directory else "met")
+    (_, first), *fallbacks = ((name, where),) if isinstance(where, tuple) else _chain(name, where)
     result = engine.run(
-        TransportRequest(receptor=receptor, met_name=name, met=where, params=params, error=params.is_error)
+        TransportRequest(
+            receptor=receptor,
+            met_name=name,
+            met=first,
+            params=params,
+            error=params.is_error,
+            fallbacks=tuple(fallbacks),
+        )
     )
     return Trajectories.from_particles(
         result.particles,
@@ -89,7 +112,16 @@ def run_trajectories(receptor: Receptor, met: Met, **settings: Any) -> Trajector
         engine=engine_name,
         seed=result.seed,
         exits=result.exits,
+        nesting=result.nesting,
     )
+
+
+def _chain(name: str, met: MetConfig) -> tuple[tuple[str, MetConfig], ...]:
+    """Return a meteorology and its fallbacks by name; here none has a name to refer to."""
+    try:
+        return met_chain({name: met}, name)
+    except ValueError as error:
+        raise ConfigError(f"run_trajectories: {error}; give the section itself as fallback.") from error
 
 
 def _met(met: Met) -> MetConfig | tuple[Path, ...]:
@@ -102,4 +134,11 @@ def _met(met: Met) -> MetConfig | tuple[Path, ...]:
         if path.is_dir():
             return MetConfig(directory=path).resolved(Path.cwd())
         return (path,)
-    return tuple(Path(path) for path in met)
+    entries = list(met)
+    if any(isinstance(entry, (MetConfig, Mapping)) for entry in entries):
+        try:
+            section = chain_section("met", entries)
+        except ValueError as error:
+            raise ConfigError(f"run_trajectories: {error}") from error
+        return _met(section)
+    return tuple(Path(path) for path in entries)

@@ -221,7 +221,7 @@ class Model:
 
     def _register(self, receptors: Iterable[Receptor], scene_id: str | None) -> list[SimID]:
         registration = self.manifest.register_receptors(
-            receptors, self.config.mets, scene=scene_id, footprints=expected_footprints(self.config)
+            receptors, self.config.run_mets, scene=scene_id, footprints=expected_footprints(self.config)
         )
         return registration.sim_ids
 
@@ -399,7 +399,9 @@ class Model:
         manifest = Manifest(shadow)
         footprints = expected_footprints(self.config)
         if self.receptors:
-            manifest.register_receptors(self.receptors, self.config.mets, scene=None, footprints=footprints)
+            manifest.register_receptors(
+                self.receptors, self.config.run_mets, scene=None, footprints=footprints
+            )
         wanted = self._bring_up_to_date(manifest)
         skip = self.config.skip_existing if skip_existing is None else skip_existing
         if skip:
@@ -430,9 +432,9 @@ class Model:
         manifest = manifest or self.manifest
         table = manifest.load()
         footprints = expected_footprints(self.config)
-        runnable = table.select(mets=list(self.config.mets))
+        runnable = table.select(mets=self.config.run_mets)
         known = set(runnable)
-        behind = [sim_id for sim_id in table.differing(footprints, self.config.mets) if sim_id in known]
+        behind = [sim_id for sim_id in table.differing(footprints, self.config.run_mets) if sim_id in known]
         if behind:
             from dataclasses import replace
 

@@ -92,7 +92,7 @@ class Fingerprint:
         """
         trajectories: dict[str, dict[str, Any]] = {}
         errors: dict[str, dict[str, Any]] = {}
-        for met in config.mets:
+        for met in config.run_mets:
             settings = trajectory_settings(config, met)
             # the unperturbed particles do not depend on the error parameters
             trajectories[met] = {name: value for name, value in settings.items() if name not in _ERROR_KEYS}

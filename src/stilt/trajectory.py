@@ -9,10 +9,13 @@ folder. The file is drawn here, because this module owns it::
       time indx long lati zagl foot ...       one row per particle and output time, as the engine gave them
       xhgt                                    column and multipoint receptors: release height of the particle
       foot_no_hnf_dilution                    when the near-field correction replaced ``foot``
+      met                                     several meteorologies: number, from 0, of the one that moved
+                                              the particle, in the list ``mets`` of ``stilt:nesting``
       datetime                                receptor time + ``time``, naive UTC, milliseconds
     file metadata (each value JSON)
       stilt:receptor  stilt:params  stilt:met_files  stilt:is_error
       stilt:engine    stilt:version stilt:seed       stilt:exits
+      stilt:nesting                           several meteorologies only
 """
 
 from __future__ import annotations
@@ -45,11 +48,15 @@ TRAJECTORY_DTYPES: dict[str, np.dtype] = {
     "long": np.dtype(np.float64),
     "lati": np.dtype(np.float64),
     "datetime": np.dtype("datetime64[ms]"),
+    "met": np.dtype(np.int8),
 }
 """Stored dtypes of the columns that are not float32."""
 
-_TRAILING_COLUMNS = ("xhgt", "foot_no_hnf_dilution")
-_METADATA_KEYS = ("receptor", "params", "met_files", "is_error", "engine", "version", "seed", "exits")
+_TRAILING_COLUMNS = ("xhgt", "foot_no_hnf_dilution", "met")
+_METADATA_KEYS = (
+    "receptor", "params", "met_files", "is_error", "engine", "version", "seed", "exits", "nesting",
+)  # fmt: skip
+_WHOLE_NUMBERS = ("indx", "met")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +84,9 @@ class Trajectories:
         Seed of the random numbers.
     exits : dict, optional
         How particles ended (counts by reason), as the engine reports it.
+    nesting : dict, optional
+        Of a run through several meteorologies: their names ``mets`` (which the column ``met`` counts),
+        the ``share`` of particle minutes each moved, and how often particles were ``handed_over``.
     """
 
     data: pd.DataFrame
@@ -88,6 +98,7 @@ class Trajectories:
     version: str = ""
     seed: int | None = None
     exits: dict[str, Any] | None = None
+    nesting: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         """Say whose trajectories these are and how many."""
@@ -125,6 +136,7 @@ class Trajectories:
         version: str = __version__,
         seed: int | None = None,
         exits: Mapping[str, Any] | None = None,
+        nesting: Mapping[str, Any] | None = None,
     ) -> Trajectories:
         """
         Build trajectories from a particle table.
@@ -138,7 +150,7 @@ class Trajectories:
             Where and when the particles were released.
         params : mapping, optional
             Settings of the run.
-        met_files, is_error, engine, version, seed, exits
+        met_files, is_error, engine, version, seed, exits, nesting
             See the class.
 
         Returns
@@ -167,6 +179,7 @@ class Trajectories:
             version=version,
             seed=seed,
             exits=None if exits is None else dict(exits),
+            nesting=None if nesting is None else dict(nesting),
         )
 
     def with_data(self, data: pd.DataFrame) -> Trajectories:
@@ -257,6 +270,7 @@ class Trajectories:
             version=meta.get("version") or "",
             seed=meta.get("seed"),
             exits=meta.get("exits"),
+            nesting=meta.get("nesting"),
         )
 
     # --- writing -----------------------------------------------------------------------------------
@@ -275,6 +289,8 @@ class Trajectories:
         }
         if self.exits is not None:
             meta["exits"] = self.exits
+        if self.nesting is not None:
+            meta["nesting"] = self.nesting
         metadata = {f"stilt:{key}": json.dumps(value, sort_keys=True) for key, value in meta.items()}
         arrays = [pa.array(frame[name].to_numpy()) for name in frame.columns]
         schema = pa.schema(
@@ -307,10 +323,11 @@ def _in_memory(name: str, values: np.ndarray) -> np.ndarray:
         numbers = np.asarray(values) if values.dtype.kind in "fiub" else np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise FootprintError(f"column {name} of the particle table does not hold numbers: {error}") from error
-    if name == "indx":
-        whole = numbers.astype(np.int32, copy=False) if np.isfinite(numbers).all() else None
+    if name in _WHOLE_NUMBERS:
+        dtype = TRAJECTORY_DTYPES[name]
+        whole = numbers.astype(dtype, copy=False) if np.isfinite(numbers).all() else None
         if whole is None or (whole != numbers).any():
-            raise FootprintError("column indx of the particle table must hold whole particle numbers.")
+            raise FootprintError(f"column {name} of the particle table must hold whole numbers from 0.")
         return whole
     if name in TRAJECTORY_DTYPES or numbers.dtype not in (np.float32, np.float64):
         return numbers.astype(np.float64, copy=False)

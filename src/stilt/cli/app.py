@@ -200,7 +200,7 @@ def register(
     with many_objects():
         model = _model(project, output_dir, receptors=None if receptors is None else Path(receptors))
         pending = model.register_pending(scene_id=scene_id, priority=priority)
-    n_registered = len(model.receptors) * len(model.config.mets)
+    n_registered = len(model.receptors) * len(model.config.run_mets)
     print(f"{n_registered} simulations registered, {len(pending)} of them not complete")
 
 
@@ -227,7 +227,7 @@ def compare_engines(
 
     model = _model(project, output_dir)
     chosen = show.spread_over(model.receptors, receptors)
-    name = met if met is not None else next(iter(model.config.mets))
+    name = met if met is not None else model.config.run_mets[0]
     found = []
     for comparison in compare_engines(model.config, chosen, name, seeds=max(2, seeds)):
         found.append(comparison)

@@ -50,7 +50,7 @@ def ls(
     if file_format is None and (folder / "config.yaml").is_file():
         from stilt.config import ModelConfig
 
-        for name, met in ModelConfig.from_yaml(folder / "config.yaml").mets.items():
+        for name, met in ModelConfig.from_yaml(folder / "config.yaml").every_met.items():
             met = met.resolved(folder)
             if met.directory is not None:
                 found[name] = inventory(met.directory, met.file_format, name=name)

@@ -166,7 +166,7 @@ def summarise(
         counts=survey.counts(**queued),
         scene_id=scene_id,
         scenes=scenes,
-        differing=table.differing(footprints, model.config.mets) if len(table) else [],
+        differing=table.differing(footprints, model.config.run_mets) if len(table) else [],
         failures=records,
         footprints=footprints,
         caches=_caches(model),
@@ -215,7 +215,7 @@ def status(summary: Summary, *, failures: bool = False) -> None:
         print(
             f"\n{len(summary.differing)} simulations were registered for other footprints or "
             f"meteorology than the config has now, such as {listed}; `stilt run` brings footprints up to "
-            "date, and meteorology that is gone has to be put back under mets"
+            "date, and meteorology that is gone, or is now a fallback only, has to be put back under mets"
         )
     if summary.stale:
         print(f"\n{summary.stale}")
@@ -313,8 +313,9 @@ def run_summary(model: Model, handle: JobHandle, where: str) -> StatusCounts:
     if left:
         mets = ", ".join(sorted({SimID(sim_id).met for sim_id in left}))
         print(
-            f"{len(left)} registered simulations belong to meteorology that the config no longer has "
-            f"({mets}) and were not run; put it back under mets to run them"
+            f"{len(left)} registered simulations belong to meteorology that the config no longer has, or has "
+            f"as a fallback only ({mets}), and were not run; put it back under mets, or give it "
+            "standalone: true, to run them"
         )
     print(f"outputs: {model.output_dir}/simulations/by-id")
     if handle.failed:
@@ -338,9 +339,9 @@ def submitted(model: Model, handle: JobHandle, where: str) -> None:
 
 
 def without_met(model: Model) -> list[str]:
-    """Return registered simulations whose meteorology is not in the config any more."""
+    """Return registered simulations whose meteorology receptors do not run with any more."""
     table = model.manifest.load()
-    with_met = set(table.select(mets=list(model.config.mets)))
+    with_met = set(table.select(mets=model.config.run_mets))
     return [sim_id for sim_id in table.sim_ids if sim_id not in with_met]
 
 

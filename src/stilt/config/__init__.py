@@ -7,6 +7,7 @@ nearest valid name. Settings of the machine come from the environment (``Runtime
 
 from __future__ import annotations
 
+from stilt.config.chain import chain_section, met_chain
 from stilt.config.execution import (
     DaskExecution,
     ExecutionConfig,
@@ -46,6 +47,8 @@ __all__ = [
     "HysplitConfig",
     "GriddedVariable",
     "MetConfig",
+    "chain_section",
+    "met_chain",
     # run, transport and error keys
     "OUTPUT_COLUMNS",
     "ErrorParams",

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stilt.config.footprint import FootprintConfig
+from stilt.config.met import MetConfig
 from stilt.config.model import ModelConfig
 from stilt.config.transport import TransportParams
 from stilt.spatial import Grid
@@ -44,19 +45,26 @@ def trajectory_settings(config: ModelConfig, met_name: str) -> dict[str, Any]:
     dict
         Plain values, JSON-able.
     """
-    met = config.met(met_name)
-    met_values: dict[str, Any] = {key: getattr(met, key) for key in _MET_KEYS}
-    if met.subgrid_enable:
-        met_values |= {key: getattr(met, key) for key in _SUBGRID_KEYS}
-    if met.is_gridded:
-        met_values |= {key: getattr(met, key) for key in _GRIDDED_KEYS}
+    (_, met), *fallbacks = config.met_chain(met_name)
     values = {
         "engine": config.engine,
         "met_name": met_name,
-        "met": met_values,
+        "met": _met_settings(met),
         **transport_settings(config.transport_params()),
     }
+    if fallbacks:
+        # absent without, so that records from before there were fallbacks still hold
+        values["fallback"] = [{"met_name": name, "met": _met_settings(other)} for name, other in fallbacks]
     return _plain(values)
+
+
+def _met_settings(met: MetConfig) -> dict[str, Any]:
+    values: dict[str, Any] = {key: getattr(met, key) for key in _MET_KEYS}
+    if met.subgrid_enable:
+        values |= {key: getattr(met, key) for key in _SUBGRID_KEYS}
+    if met.is_gridded:
+        values |= {key: getattr(met, key) for key in _GRIDDED_KEYS}
+    return values
 
 
 def transport_settings(params: TransportParams) -> dict[str, Any]:

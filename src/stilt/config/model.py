@@ -298,6 +298,11 @@ class ModelConfig(TransportParams):
         }
         return tuple(name for name, met in self.mets.items() if met.standalone or name not in helping)
 
+    @property
+    def every_met(self) -> dict[str, MetConfig]:
+        """All meteorologies by name, with the fallbacks that have no name of their own."""
+        return {other: section for name in self.mets for other, section in met_chain(self.mets, name)}
+
     def footprint_grid(self, name: str) -> Grid:
         """
         Return the grid of a footprint, named or inline.

@@ -200,7 +200,7 @@ def push_chunk(
     context = WorkContext(store, config, skip_existing, compute_root, queue)
     is_error = context.params.is_error
     table = Manifest(store).load()
-    wanted = table.select(mets=list(config.mets))
+    wanted = table.select(mets=config.run_mets)
     if skip_existing:
         complete: set[str] = set()
         for names, sim_ids in table.by_footprints(wanted).items():

@@ -198,8 +198,8 @@ def met_needed(sim_ids: Sequence[str], config: ModelConfig) -> tuple[int, int]:
     for sim_id in sim_ids:
         parsed = SimID(sim_id)
         starts_of.setdefault(parsed.met, set()).add(np.datetime64(parsed.time, "s"))
-    for name, starts in starts_of.items():
-        met = config.met(name)
+    sections = [(*each, starts) for name, starts in starts_of.items() for each in config.met_chain(name)]
+    for name, met, starts in sections:
         if met.directory is None:
             continue
         first = np.array(sorted(starts))

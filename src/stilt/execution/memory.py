@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from stilt.errors import StiltError
 
 if TYPE_CHECKING:
-    from stilt.config import ModelConfig
+    from stilt.config import MetConfig, ModelConfig
 
 LIBRARIES = 350 * 1024**2
 """Memory of an idle worker: Python, numpy, numba, pandas, pyarrow, xarray [bytes]."""
@@ -58,7 +58,10 @@ def worker_memory(config: ModelConfig) -> int:
     params = config.transport_params()
     ensembles = 2 if params.is_error else 1
     rows = params.numpar * abs(params.n_hours) * 60 * ensembles
-    window = max((_window(config, name) for name in config.mets), default=0)
+    window = max(
+        (sum(_window(config, *each) for each in config.met_chain(name)) for name in config.run_mets),
+        default=0,
+    )
     cells = 0
     for name in config.footprints:
         with contextlib.suppress(StiltError):
@@ -68,14 +71,13 @@ def worker_memory(config: ModelConfig) -> int:
     return LIBRARIES + window + rows * ROW + cells * 8 * 2
 
 
-def _window(config: ModelConfig, name: str) -> int:
+def _window(config: ModelConfig, name: str, met: MetConfig) -> int:
     """Memory of the decoded meteorology a worker holds: tiles in use at two times, and those kept [bytes]."""
     if config.engine != "native":
         return 0
     from stilt.meteorology.arl.file import open_arl
     from stilt.meteorology.search import list_files, patterns_of
 
-    met = config.met(name)
     if met.directory is None:
         return 0
     try:

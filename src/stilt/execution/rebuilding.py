@@ -107,7 +107,7 @@ def rebuild_queue(store: Store, queue: Queue, *, prune: bool = False) -> Rebuild
     config, settings = load_published_config(store)
     table = Manifest(store).load()
     queued, recorded = enqueue_registered(
-        store, queue, settings, table, table.select(mets=list(config.mets)), is_error=config.is_error
+        store, queue, settings, table, table.select(mets=config.run_mets), is_error=config.is_error
     )
     unknown = sorted(queue.sim_ids().difference(table.sim_ids))
     pruned = queue.remove(unknown) if prune and unknown else 0

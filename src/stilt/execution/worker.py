@@ -227,6 +227,7 @@ class _Attempt:
         # in the table, so that the correction can be made again from it
         needs_terrain = params.hnf_plume and receptor.altitude_ref == "msl" and "zsfc" not in params.varsiwant
         asked = params.replace(varsiwant=(*params.varsiwant, "zsfc")) if needs_terrain else params
+        (_, met), *fallbacks = self.config.met_chain(self.task.met)
         began = time.monotonic()
         deadline = None if params.timeout is None else began + params.timeout
         with self._scratch() as scratch:
@@ -234,9 +235,10 @@ class _Attempt:
                 TransportRequest(
                     receptor=receptor,
                     met_name=self.task.met,
-                    met=self.config.met(self.task.met),
+                    met=met,
                     params=asked,
                     error=is_error,
+                    fallbacks=tuple(fallbacks),
                     scratch=scratch,
                     say=self._say,
                 ),
@@ -254,6 +256,7 @@ class _Attempt:
             engine=self.config.engine,
             seed=result.seed,
             exits=result.exits,
+            nesting=result.nesting,
         )
         if params.hnf_plume and len(table):
             table = correct_near_field(table, params.veght, mode=params.hnf_mode)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from stilt.config import MetConfig, TransportParams
+from stilt.errors import UnsupportedSettingError
 from stilt.receptors import Receptor
 from stilt.sections import Section
 
@@ -33,6 +34,9 @@ class TransportRequest:
         Every run, transport and error setting.
     error : bool
         Perturb the winds or the PBL height as the error settings say; without it they are ignored.
+    fallbacks : tuple of (str, MetConfig)
+        Further meteorologies, by name, in which particles go on that ``met`` does not have, in order of
+        preference. An engine whose attribute ``nests`` is not true is never given any.
     scratch : Path, optional
         A folder of its own the engine may write to while it runs.
     say : callable, optional
@@ -44,6 +48,7 @@ class TransportRequest:
     met: MetConfig | tuple[Path, ...]
     params: TransportParams
     error: bool = False
+    fallbacks: tuple[tuple[str, MetConfig], ...] = ()
     scratch: Path | None = None
     say: Callable[[str], None] | None = None
 
@@ -66,6 +71,9 @@ class TransportResult:
         How the particles ended: counts by side of the domain, top of the column and end of the run.
     seed : int
         The seed the run used, whether given or derived.
+    nesting : dict, optional
+        Of a run through several meteorologies: their names ``mets``, the ``share`` of particle minutes
+        each moved, and how often particles were ``handed_over``, from which to which and why.
     """
 
     particles: pd.DataFrame
@@ -73,6 +81,7 @@ class TransportResult:
     met_files: list[dict[str, Any]]
     exits: dict[str, int] = field(default_factory=dict)
     seed: int = 0
+    nesting: dict[str, Any] | None = None
 
 
 def receptor_key(receptor: Receptor, *, error: bool) -> int:
@@ -132,6 +141,34 @@ class ProgramEngine(Protocol):
     def describe(self) -> str:
         """Say in one line which program, or raise ProgramNotFoundError."""
         ...
+
+
+def check_nesting(engine: TransportEngine, mets: Sequence[str], params: TransportParams) -> None:
+    """
+    Raise UnsupportedSettingError where an engine cannot take particles from one meteorology to another.
+
+    Parameters
+    ----------
+    engine : TransportEngine
+        The engine.
+    mets : sequence of str
+        Names of the meteorologies of one run; one alone is always right.
+    params : TransportParams
+        The settings.
+    """
+    if len(mets) < 2:
+        return
+    chain = " and ".join([", ".join(f"'{name}'" for name in mets[:-1]), f"'{mets[-1]}'"])
+    if not getattr(engine, "nests", False):
+        raise UnsupportedSettingError(
+            f"mets.{mets[0]}.fallback: engine '{engine.name}' stays in one meteorology and cannot go on from "
+            f"{chain}. Use engine: native or remove fallback."
+        )
+    if params.random == "hysplit":
+        raise UnsupportedSettingError(
+            f"mets.{mets[0]}.fallback: random: hysplit draws as the program does in one meteorology, not in "
+            f"{chain}. Use random: counter or remove fallback."
+        )
 
 
 @runtime_checkable

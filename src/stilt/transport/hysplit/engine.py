@@ -27,7 +27,7 @@ from stilt.transport.hysplit.release import Release, check_releasable, plan_rele
 from stilt.transport.hysplit.settings import check_settings, randomness
 from stilt.transport.hysplit.staging import stage
 from stilt.transport.hysplit.verdict import Expected, judge_ending, judge_particles
-from stilt.transport.protocol import TransportRequest, TransportResult
+from stilt.transport.protocol import TransportRequest, TransportResult, check_nesting
 
 OUTPUT = "PARTICLE_STILT.DAT"
 
@@ -80,6 +80,7 @@ class HysplitEngine:
         """Compute one ensemble (see :class:`~stilt.transport.protocol.TransportEngine`)."""
         params, receptor = request.params, request.receptor
         check_settings(params)
+        check_nesting(self, [request.met_name, *(name for name, _ in request.fallbacks)], params)
         program = self.program()
         began = time.monotonic()
         if params.timeout is not None:

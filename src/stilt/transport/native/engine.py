@@ -6,23 +6,26 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from stilt._version import __version__
 from stilt.config import MetConfig, TransportParams
-from stilt.errors import TransportTimeoutError
+from stilt.errors import ConfigError, TransportTimeoutError
 from stilt.kernels.boundaries import EXIT_NAMES
-from stilt.meteorology.catalog import open_series
+from stilt.meteorology.catalog import open_available, open_series, show
+from stilt.meteorology.projection import HorizontalGrid
+from stilt.transport.native.nested import Member, simulate_nested
 from stilt.transport.native.recipe import column_source
-from stilt.transport.native.release import release_particles
+from stilt.transport.native.release import Release, release_particles
 from stilt.transport.native.settings import check_settings
 from stilt.transport.native.simulate import Recorded, simulate
 from stilt.transport.native.table import particle_table
 from stilt.transport.native.tiles import ColumnPool
-from stilt.transport.protocol import TransportRequest, TransportResult, receptor_key
+from stilt.transport.protocol import TransportRequest, TransportResult, check_nesting, receptor_key
 
 DEFAULT_SEED = 0
 """Seed of runs that give none."""
@@ -47,6 +50,8 @@ class NativeEngine:
     """The physics of HYSPLIT's STILT mode, compiled, open, without any other program."""
 
     name = "native"
+    nests = True
+    """Takes particles from one meteorology to another."""
 
     def __init__(self, pool: ColumnPool | None = None) -> None:
         self._pool = pool
@@ -76,37 +81,17 @@ class NativeEngine:
         if params.timeout is not None:
             limit = began + params.timeout
             deadline = limit if deadline is None else min(deadline, limit)
-        start = np.datetime64(receptor.time, "s")
-        end = start + np.timedelta64(params.n_hours, "h")
-        met = request.met if isinstance(request.met, MetConfig) else list(request.met)
-        series = open_series(met, name=request.met_name, start=start, end=end, who=f"receptor {receptor.id}")
-        source = column_source(series, params)
-        release = release_particles(
-            receptor,
-            params.numpar,
-            series,
-            params.z_top,
-            hours=params.emisshrs,
-            as_program=params.random == "hysplit",
-        )
+        check_nesting(self, [request.met_name, *(name for name, _ in request.fallbacks)], params)
         seed = DEFAULT_SEED if params.seed is None else params.seed
         try:
-            recorded = simulate(
-                source,
-                release,
-                start,
-                params,
-                self._pool or worker_pool(),
-                seed=seed,
-                key=receptor_key(receptor, error=request.error),
-                error=request.error,
-                deadline=deadline,
-                should_stop=should_stop,
+            went = (self._in_several if request.fallbacks else self._in_one)(
+                request, seed, deadline, should_stop
             )
         except TransportTimeoutError as error:
             raise TransportTimeoutError(f"receptor {receptor.id}: {error}") from error
-        heights = release.height if receptor.kind != "point" else None
-        table = particle_table(recorded, series.grid, params.varsiwant, heights)
+        recorded = went.recorded
+        heights = went.release.height if receptor.kind != "point" else None
+        table = particle_table(recorded, went.grids, params.varsiwant, heights)
         exits = count_exits(recorded)
         if recorded.buried > _NOTEWORTHY_DEPTH:
             warnings.warn(
@@ -115,13 +100,111 @@ class NativeEngine:
                 UserWarning,
                 stacklevel=2,
             )
+        lines = _log(request, recorded, exits, went.interval, seed, time.monotonic() - began)
         return TransportResult(
             particles=table,
-            log=_log(request, recorded, exits, series.interval, seed, time.monotonic() - began),
-            met_files=[asdict(info) for info in series.files],
+            log="\n".join([*lines, *went.lines]),
+            met_files=went.met_files,
             exits=exits,
             seed=seed,
+            nesting=went.nesting,
         )
+
+    def _in_one(
+        self,
+        request: TransportRequest,
+        seed: int,
+        deadline: float | None,
+        should_stop: Callable[[], bool] | None,
+    ) -> _Went:
+        """Carry the particles through one meteorology."""
+        params, receptor = request.params, request.receptor
+        start, end = _span(request)
+        met = request.met if isinstance(request.met, MetConfig) else list(request.met)
+        series = open_series(met, name=request.met_name, start=start, end=end, who=f"receptor {receptor.id}")
+        release = release_particles(
+            receptor,
+            params.numpar,
+            series,
+            params.z_top,
+            hours=params.emisshrs,
+            as_program=params.random == "hysplit",
+        )
+        recorded = simulate(
+            column_source(series, params),
+            release,
+            start,
+            params,
+            self._pool or worker_pool(),
+            seed=seed,
+            key=receptor_key(receptor, error=request.error),
+            error=request.error,
+            deadline=deadline,
+            should_stop=should_stop,
+        )
+        files = [asdict(info) for info in series.files]
+        return _Went(recorded, release, series.grid, files, series.interval)
+
+    def _in_several(
+        self,
+        request: TransportRequest,
+        seed: int,
+        deadline: float | None,
+        should_stop: Callable[[], bool] | None,
+    ) -> _Went:
+        """Carry the particles through several meteorologies."""
+        params, receptor = request.params, request.receptor
+        start, end = _span(request)
+        members, files, lines = [], [], []
+        chain = ((request.met_name, request.met), *request.fallbacks)
+        for name, met in chain:
+            if not isinstance(met, MetConfig):
+                raise ConfigError(
+                    f"met '{name}': files given one by one have no fallback; give a MetConfig with a directory."
+                )
+            found = open_available(met, name=name, start=start, end=end, who=f"receptor {receptor.id}")
+            lines += [f"left out of met '{name}': {fault}" for fault in found.faults]
+            if found.series is None:
+                lines.append(f"met '{name}' has no analyses between {show(start)} and {show(end)} UTC")
+                members.append(Member(name, None, found.step))
+                continue
+            members.append(Member(name, column_source(found.series, params), found.step))
+            files += [{**asdict(info), "met": name} for info in found.series.files]
+        recorded, release, nesting = simulate_nested(
+            members,
+            receptor,
+            params,
+            self._pool or worker_pool(),
+            seed=seed,
+            key=receptor_key(receptor, error=request.error),
+            error=request.error,
+            deadline=deadline,
+            should_stop=should_stop,
+        )
+        grids = [None if member.source is None else member.source.series.grid for member in members]
+        interval = int(members[0].step.astype("timedelta64[m]").astype(int))
+        return _Went(
+            recorded, release, grids, files, interval, nesting.to_dict(), [nesting.describe(), *lines]
+        )
+
+
+@dataclass(frozen=True)
+class _Went:
+    """How particles went, in one meteorology or several."""
+
+    recorded: Recorded
+    release: Release
+    grids: HorizontalGrid | list[HorizontalGrid | None]
+    met_files: list[dict[str, Any]]
+    interval: int
+    nesting: dict[str, Any] | None = None
+    lines: Sequence[str] = ()
+
+
+def _span(request: TransportRequest) -> tuple[np.datetime64, np.datetime64]:
+    """Return the two ends of a run [UTC]."""
+    start = np.datetime64(request.receptor.time, "s")
+    return start, start + np.timedelta64(request.params.n_hours, "h")
 
 
 def count_exits(recorded: Recorded) -> dict[str, int]:
@@ -141,15 +224,13 @@ def _log(
     interval: int,
     seed: int,
     seconds: float,
-) -> str:
+) -> list[str]:
     n = recorded.status.size
     shares = ", ".join(f"{name} {count / n:.1%}" for name, count in exits.items() if count)
     kind = " with errors" if request.error else ""
-    return "\n".join(
-        [
-            f"engine native {__version__}{kind}: receptor {request.receptor.id}, met '{request.met_name}' "
-            f"every {interval} min, {n} particles for {request.params.n_hours} h, seed {seed}",
-            f"particles ended: {shares}",
-            f"tiles prepared: {recorded.tiles_prepared}; {seconds:.2f} s",
-        ]
-    )
+    return [
+        f"engine native {__version__}{kind}: receptor {request.receptor.id}, met '{request.met_name}' "
+        f"every {interval} min, {n} particles for {request.params.n_hours} h, seed {seed}",
+        f"particles ended: {shares}",
+        f"tiles prepared: {recorded.tiles_prepared}; {seconds:.2f} s",
+    ]

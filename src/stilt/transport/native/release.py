@@ -83,10 +83,7 @@ def release_particles(
     ReceptorOffGridError
         A release point is outside the usable part of the grid or above the model top.
     """
-    points = np.asarray(receptor.release_points(numpar))
-    lon = np.asarray(receptor.longitudes, dtype=float)
-    lat = np.asarray(receptor.latitudes, dtype=float)
-    heights = np.asarray(receptor.release_heights(numpar), dtype=float)
+    lon, lat = points_of(receptor)
     grid = series.grid
     x, y = grid.to_xy(lon, lat)
     usable = np.atleast_1d(grid.usable(x, y))
@@ -96,13 +93,41 @@ def release_particles(
             f"receptor {receptor.id} at {lon[worst]:g}, {lat[worst]:g} is outside met '{series.name}', "
             f"which covers {grid.describe()}. Move the receptor or use meteorology that covers it."
         )
+    if as_program:
+        x, y = program_coordinates(grid, lon, lat)
+    return release_at(receptor, numpar, x, y, z_top, hours=hours)
+
+
+def points_of(receptor: Receptor) -> tuple[np.ndarray, np.ndarray]:
+    """Return longitudes and latitudes of the points of a receptor [degrees]."""
+    return np.asarray(receptor.longitudes, dtype=float), np.asarray(receptor.latitudes, dtype=float)
+
+
+def release_at(
+    receptor: Receptor, numpar: int, x: np.ndarray, y: np.ndarray, z_top: float, *, hours: float = 0.0
+) -> Release:
+    """
+    Spread particles over a receptor whose points have grid coordinates.
+
+    Parameters
+    ----------
+    receptor, numpar, z_top, hours
+        As for `release_particles`.
+    x, y : ndarray, shape (n_points,)
+        1-based grid coordinates of the receptor's points.
+
+    Raises
+    ------
+    ReceptorOffGridError
+        A release point is above the model top.
+    """
+    heights = np.asarray(receptor.release_heights(numpar), dtype=float)
     if heights.max() > z_top:
         raise ReceptorOffGridError(
             f"receptor {receptor.id} at {heights.max():g} m is above the model top z_top = {z_top:g} m. "
             "Lower the receptor or raise z_top."
         )
-    if as_program:
-        x, y = program_coordinates(grid, lon, lat)
+    points = np.asarray(receptor.release_points(numpar))
     lowest = np.full(points.max() + 1, np.inf)
     np.minimum.at(lowest, points, heights)
     return Release(

@@ -1,16 +1,13 @@
 """
 Drive the particles through the meteorology, one interval between analyses at a time.
 
-The kernel carries particles as far as the loaded tiles allow and says which tiles
-it lacks; this loop loads them and calls again. Calls are cut to well under a
-second, so that deadlines and signals are heard.
+How one interval is cut into calls of the kernel is the matter of
+:mod:`stilt.transport.native.carry`, several meteorologies that of
+:mod:`stilt.transport.native.nested`.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,19 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from stilt.config import TransportParams
-from stilt.errors import ConfigError, Interrupted, MetCoverageError, TransportTimeoutError
-from stilt.kernels import particles, recording, rng
+from stilt.errors import MetCoverageError
+from stilt.kernels import recording, rng
 from stilt.kernels.boundaries import ACTIVE
-from stilt.kernels.layout import Columns, GridShape
-from stilt.kernels.state import Clock, Ensemble, Physics, new_work
+from stilt.kernels.state import Clock, Ensemble, Physics
+from stilt.transport.native.carry import (
+    PARTICLE_MINUTES_PER_CALL,
+    Carrier,
+    heeding,
+    thread_count,
+)
 from stilt.transport.native.program_grid import Window, program_window
 from stilt.transport.native.recipe import ColumnSource
 from stilt.transport.native.release import Release
 from stilt.transport.native.release_terrain import program_terrain, terrain_at, tiles_of
 from stilt.transport.native.tiles import ColumnPool, TimeColumns, grid_shape
-
-_PARTICLE_MINUTES_PER_CALL = 60_000
-"""Work of one kernel call; about a tenth of a second."""
 
 _BEYOND_DEFAULT = frozenset("temp sphu wout shtf whtf tcld lcld rain crai".split())
 """Columns that cost extra look-ups."""
@@ -65,6 +64,8 @@ class Recorded:
     tiles_prepared: int
     buried: float
     """Largest depth of a release below the model's ground, which was raised to the ground [m]."""
+    met: np.ndarray | None = None
+    """int8, shape (n_particles, n_times): which meteorology moved the particle, of several; None of one."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,6 @@ class Interval:
     first: int
     second: int
     clock: Clock
-
-
-def thread_count() -> int:
-    """Return PYSTILT_THREADS, 1 where it is not set."""
-    text = os.environ.get("PYSTILT_THREADS", "1")
-    try:
-        return max(1, int(text))
-    except ValueError:
-        raise ConfigError(f"PYSTILT_THREADS is '{text}'; give a whole number of threads.") from None
 
 
 def intervals(times: np.ndarray, start: np.datetime64, n_steps: int, sign: int) -> list[Interval]:
@@ -173,6 +165,79 @@ def ziscale_at(params: TransportParams, analysis: np.datetime64, start: np.datet
     return factors[hours] if hours < len(factors) else 1.0
 
 
+def released_sigma(
+    source: ColumnSource,
+    a: TimeColumns,
+    b: TimeColumns,
+    clock: Clock,
+    release: Release,
+    params: TransportParams,
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Turn release heights into the terrain-following coordinate.
+
+    Parameters
+    ----------
+    source : ColumnSource
+        Meteorology.
+    a, b : TimeColumns
+        The analyses around the release.
+    clock : Clock
+        Time of the release between them.
+    release : Release
+        Where the particles start.
+    params : TransportParams
+        Settings.
+
+    Returns
+    -------
+    sigma, terrain : ndarray of float32, shape (n,)
+        Height coordinate [1] and the terrain it counts from [m MSL].
+    """
+    terrain = terrain_at(a, source, release.x, release.y)
+    if params.release_terrain == "program":
+        terrain = program_terrain(source, a, b, clock, params.time_sign, release, terrain)
+    depth = np.float32(source.levels.top) - terrain
+    agl = release.heights_agl(terrain.astype(float))
+    return (np.float32(1.0) - agl.astype(np.float32) / depth).astype(np.float32), terrain
+
+
+def new_ensemble(release: Release, sigma: np.ndarray, n_error: int) -> Ensemble:
+    """
+    Make the particles of a release, at rest.
+
+    Parameters
+    ----------
+    release : Release
+        Where and when they start.
+    sigma : ndarray of float32, shape (n,)
+        Their height coordinate.
+    n_error : int
+        Levels of their wind errors, 0 without.
+    """
+    n = release.x.size
+    # float32 on purpose: on a 3-degree grid a sub-step of half a metre is below its resolution, which
+    # carries particles near the ground up to a fifth farther in the first hour; hycs_std does so, and so
+    # must we to agree
+    coordinate = np.float32
+    return Ensemble(
+        x=release.x.astype(coordinate),
+        y=release.y.astype(coordinate),
+        sigma=sigma,
+        u_turb=np.full(n, np.nan, dtype=np.float32),
+        v_turb=np.full(n, np.nan, dtype=np.float32),
+        w_ratio=np.zeros(n, dtype=np.float32),
+        foot=np.zeros(n, dtype=np.float32),
+        samt=np.zeros(n, dtype=np.float32),
+        status=np.full(n, ACTIVE, dtype=np.int64),
+        steps=release.minute.copy(),
+        wind_error=np.zeros((n, 2, n_error), dtype=np.float32),
+        zi_error=np.zeros(n, dtype=np.float32),
+        layer=np.ones(n, dtype=np.int64),
+        top_level=np.ones(n, dtype=np.int64),
+    )
+
+
 def simulate(
     source: ColumnSource,
     release: Release,
@@ -213,7 +278,6 @@ def simulate(
     """
     start = start.astype("datetime64[s]")
     shape = grid_shape(source)
-    levels = source.levels
     physics = physics_of(params, error=error)
     stream = rng.HYSPLIT if params.random == "hysplit" else rng.COUNTER
     n = release.x.size
@@ -224,32 +288,8 @@ def simulate(
         return pool.at(source, index, ziscale_at(params, source.series.times[index], start))
 
     a, b = columns_at(stretches[0].first), columns_at(stretches[0].second)
-    terrain = terrain_at(a, source, release.x, release.y)
-    if params.release_terrain == "program":
-        terrain = program_terrain(source, a, b, stretches[0].clock, params.time_sign, release, terrain)
-    depth = np.float32(levels.top) - terrain
-    agl = release.heights_agl(terrain.astype(float))
-    # float32 on purpose: on a 3-degree grid a sub-step of half a metre is below its resolution, which
-    # carries particles near the ground up to a fifth farther in the first hour; hycs_std does so, and so
-    # must we to agree
-    coordinate = np.float32
-    n_error = levels.sigma.size if physics.has_wind_error else 0
-    ensemble = Ensemble(
-        x=release.x.astype(coordinate),
-        y=release.y.astype(coordinate),
-        sigma=(np.float32(1.0) - agl.astype(np.float32) / depth).astype(np.float32),
-        u_turb=np.full(n, np.nan, dtype=np.float32),
-        v_turb=np.full(n, np.nan, dtype=np.float32),
-        w_ratio=np.zeros(n, dtype=np.float32),
-        foot=np.zeros(n, dtype=np.float32),
-        samt=np.zeros(n, dtype=np.float32),
-        status=np.full(n, ACTIVE, dtype=np.int64),
-        steps=release.minute.copy(),
-        wind_error=np.zeros((n, 2, n_error), dtype=np.float32),
-        zi_error=np.zeros(n, dtype=np.float32),
-        layer=np.ones(n, dtype=np.int64),
-        top_level=np.ones(n, dtype=np.int64),
-    )
+    sigma, terrain = released_sigma(source, a, b, stretches[0].clock, release, params)
+    ensemble = new_ensemble(release, sigma, source.levels.sigma.size if physics.has_wind_error else 0)
     sequential = stream == rng.HYSPLIT
     window = Window(0, 0, 0)
     if sequential:
@@ -258,25 +298,12 @@ def simulate(
     values = np.empty((recording.N_RECORDED, n, n_records), dtype=np.float32)
     xy = np.empty((2, n, n_records), dtype=np.float64)
 
-    workers = 1 if stream == rng.HYSPLIT else (threads or thread_count())
-    states = [rng.new_state(stream, seed, key) for _ in range(workers)]
-    spares = [np.zeros(1, dtype=np.float32) for _ in range(workers)]
-    memories = [new_work(levels.sigma.size) for _ in range(workers)]
-    particles.release_all(stream, states[0], spares[0], physics, levels, depth, ensemble)
-
-    def heed(done_steps: int) -> None:
-        if should_stop is not None and should_stop():
-            raise Interrupted(
-                "stopped while particles were under way; run again to continue with this receptor."
-            )
-        if deadline is not None and time.monotonic() > deadline:
-            raise TransportTimeoutError(
-                f"gave up after {done_steps} of {n_steps} minutes of transport: the timeout of "
-                f"{params.timeout:g} s is over. Raise timeout, or use fewer particles or hours."
-            )
-
+    workers = 1 if sequential else (threads or thread_count())
+    heed = heeding(params, deadline, should_stop)
     prepared = 0
     with ThreadPoolExecutor(workers) as executor:
+        carrier = Carrier(source.levels, physics, stream, seed, key, workers, executor, heed)
+        carrier.draw_release(np.float32(source.levels.top) - terrain, ensemble)
         for stretch in stretches:
             a, b = columns_at(stretch.first), columns_at(stretch.second)
             active = ensemble.status == ACTIVE
@@ -293,35 +320,7 @@ def simulate(
                     if window.near_edge(ensemble.x[active], ensemble.y[active]):
                         window = around
                     shape = shape._replace(west=window.west, south=window.south)
-                blocks = _blocks(n, clock, workers, sequential=sequential)
-                while blocks:
-                    missing = np.zeros(a.columns.slots.shape, dtype=np.uint8)
-                    view_a, view_b = a.columns, b.columns
-
-                    def advance(
-                        worker: int,
-                        block: tuple[int, int],
-                        clock: Clock = clock,
-                        missing: np.ndarray = missing,
-                        view_a: Columns = view_a,
-                        view_b: Columns = view_b,
-                        shape: GridShape = shape,
-                    ) -> int:
-                        return particles.advance(
-                            stream, states[worker], spares[worker], view_a, view_b, shape, levels, physics,
-                            clock, memories[worker], ensemble, block[0], block[1], values, xy, missing,
-                        )  # fmt: skip
-
-                    heed(clock.first_step)
-                    now, later = blocks[:workers], blocks[workers:]
-                    if len(now) == 1:
-                        waiting = [advance(0, now[0])]
-                    else:
-                        waiting = list(executor.map(advance, range(len(now)), now))
-                    if missing.any():
-                        tiles = [(int(j), int(i)) for j, i in np.argwhere(missing)]
-                        prepared += a.load(tiles) + b.load(tiles)
-                    blocks = [block for block, left in zip(now, waiting) if left] + later
+                prepared += carrier.carry(a, b, shape, clock, ensemble, values, xy)
 
     every = physics.record_every
     reached = ensemble.steps // every
@@ -342,19 +341,10 @@ def _pieces(clock: Clock, n: int, workers: int, *, sequential: bool) -> list[Clo
     steps = clock.last_step - clock.first_step
     # in the program's order minute by minute: its window may move at each
     per_call = 1 if sequential else steps
-    per_call = min(per_call, max(1, _PARTICLE_MINUTES_PER_CALL))
+    per_call = min(per_call, max(1, PARTICLE_MINUTES_PER_CALL))
     pieces = []
     for first in range(clock.first_step, clock.last_step, per_call):
         last = min(clock.last_step, first + per_call)
         offset = np.float32(clock.offset + np.float32(first - clock.first_step))
         pieces.append(Clock(first, last, offset, clock.interval))
     return pieces
-
-
-def _blocks(n: int, clock: Clock, workers: int, *, sequential: bool) -> list[tuple[int, int]]:
-    """Cut the particles into blocks that one call carries."""
-    if sequential:
-        return [(0, n)]
-    steps = clock.last_step - clock.first_step
-    size = max(1, min(math.ceil(n / workers), _PARTICLE_MINUTES_PER_CALL // max(1, steps)))
-    return [(first, min(n, first + size)) for first in range(0, n, size)]

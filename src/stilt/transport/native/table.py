@@ -39,7 +39,10 @@ _CONSTANT_COLUMNS = {"dswf": 0.0, "icdx": 2.0, "zloc": -999.0}
 
 
 def particle_table(
-    recorded: Recorded, grid: HorizontalGrid, names: Sequence[str], heights: np.ndarray | None
+    recorded: Recorded,
+    grid: HorizontalGrid | Sequence[HorizontalGrid | None],
+    names: Sequence[str],
+    heights: np.ndarray | None,
 ) -> pd.DataFrame:
     """
     Build the table of a run.
@@ -48,8 +51,8 @@ def particle_table(
     ----------
     recorded : Recorded
         What the time loop left.
-    grid : HorizontalGrid
-        Turns grid coordinates into degrees.
+    grid : HorizontalGrid or sequence of it
+        Turns grid coordinates into degrees; of several meteorologies one each.
     names : sequence of str
         Columns, in order (``varsiwant``).
     heights : ndarray, shape (n_particles,), optional
@@ -58,12 +61,21 @@ def particle_table(
     Returns
     -------
     DataFrame
-        One row per particle and output time, by time from release, then particle.
+        One row per particle and output time, by time from release, then particle; ``met`` is added where
+        there are several meteorologies: the number of the one that moved the particle, from 0.
     """
     alive = recorded.alive
     step, particle = np.nonzero(alive)
-    lon, lat = grid.to_lonlat(recorded.xy[0].T[alive], recorded.xy[1].T[alive])
+    lon, lat = recorded.xy[0].T[alive], recorded.xy[1].T[alive]
+    if isinstance(grid, HorizontalGrid):
+        lon, lat = grid.to_lonlat(lon, lat)
     columns: dict[str, np.ndarray] = {}
+    met = None if recorded.met is None else recorded.met.T[alive]
+    if met is not None and not isinstance(grid, HorizontalGrid):
+        for number, each in enumerate(grid):
+            mine = met == number
+            if each is not None and mine.any():
+                lon[mine], lat[mine] = each.to_lonlat(lon[mine], lat[mine])
     for name in names:
         if name == "time":
             columns[name] = recorded.minutes[step].astype(np.float32)
@@ -79,4 +91,6 @@ def particle_table(
             columns[name] = recorded.values[_RECORDED_COLUMNS[name]].T[alive]
     if heights is not None:
         columns["xhgt"] = heights[particle].astype(np.float32)
+    if met is not None:
+        columns["met"] = met
     return pd.DataFrame(columns)

@@ -45,7 +45,7 @@ def check_section(section: KubernetesExecution, context: WorkContext) -> None:
     root = getattr(context.store, "root", None)
     if root is not None:
         _must_be_mounted(section, str(root), "the outputs", "put them into a bucket (--output-dir s3://...)")
-    for name, met in context.config.mets.items():
+    for name, met in context.config.every_met.items():
         if met.directory is not None:
             _must_be_mounted(section, str(met.directory), f"met '{name}'", "put it on a volume")
 
