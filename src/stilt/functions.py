@@ -141,4 +141,4 @@ def _met(met: Met) -> MetConfig | tuple[Path, ...]:
         except ValueError as error:
             raise ConfigError(f"run_trajectories: {error}") from error
         return _met(section)
-    return tuple(Path(path) for path in entries)
+    return tuple(Path(path) for path in entries)  # type: ignore[arg-type]

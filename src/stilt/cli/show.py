@@ -21,6 +21,7 @@ from stilt.storage.copies import FOLDER as COPIES_FOLDER
 from stilt.storage.failures import FailureRecord, read_failure
 
 if TYPE_CHECKING:
+    from stilt.execution.chain_report import ChainReport
     from stilt.execution.detached import JobStatus
     from stilt.execution.estimate import Estimate
     from stilt.execution.handle import JobHandle
@@ -379,6 +380,8 @@ def report(found: Report) -> None:
         )
     for each in found.coverage:
         _met_report(each)
+    for chain in found.chains:
+        _chain_report(chain)
     if found.ok:
         print("nothing would stop a run")
         return
@@ -486,6 +489,20 @@ def _met_report(found: MetReport) -> None:
         print(
             f"  to read: at most {size(found.bytes)} in {found.analyses} analyses, for all receptors together"
         )
+
+
+def _chain_report(found: ChainReport) -> None:
+    """Print what meteorologies mean together for the receptors."""
+    print(f"{' -> '.join(found.mets)}: particles go on where the first ends")
+    for number, name in enumerate(found.mets):
+        hours, begins = found.hours[number], int((found.begins_in == number).sum())
+        print(
+            f"  in '{name}': {hours.min():g} to {hours.max():g} hours of each run, "
+            f"{begins} receptors begin there"
+        )
+    missing = found.hours_missing
+    if (missing > 0).any():
+        print(f"  in none: up to {missing.max():g} hours, such as {found.receptors[int(missing.argmax())]}")
 
 
 def cost(found: Estimate | None) -> None:

@@ -58,10 +58,9 @@ def worker_memory(config: ModelConfig) -> int:
     params = config.transport_params()
     ensembles = 2 if params.is_error else 1
     rows = params.numpar * abs(params.n_hours) * 60 * ensembles
-    window = max(
-        (sum(_window(config, *each) for each in config.met_chain(name)) for name in config.run_mets),
-        default=0,
-    )
+    chains = [config.met_chain(name) for name in config.run_mets]
+    chains = [config.met_chain(name) for name in config.run_mets]
+    window = max((sum(_window(config, *each) for each in chain) for chain in chains), default=0)
     cells = 0
     for name in config.footprints:
         with contextlib.suppress(StiltError):

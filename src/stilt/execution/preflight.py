@@ -35,6 +35,7 @@ from stilt.storage.layout import STATE
 
 if TYPE_CHECKING:
     from stilt.config import MetConfig, ModelConfig
+    from stilt.execution.chain_report import ChainReport
     from stilt.execution.met_report import MetReport
     from stilt.meteorology.series import MetFile
 
@@ -98,6 +99,8 @@ class Report:
         What the meteorology holds.
     coverage : list of MetReport
         What it means for each receptor.
+    chains : list of ChainReport
+        The same for meteorologies that particles go through one after another.
     problems : list of Problem
         What is wrong; none: the run can start.
     """
@@ -108,6 +111,7 @@ class Report:
     mets: list[MetFacts] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     coverage: list[MetReport] = field(default_factory=list)
+    chains: list[ChainReport] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -123,6 +127,7 @@ class Report:
             "mets": [asdict(met) for met in self.mets],
             "problems": [asdict(problem) for problem in self.problems],
             "coverage": [each.to_dict() for each in self.coverage],
+            "chains": [each.to_dict() for each in self.chains],
         }
 
 
@@ -148,7 +153,7 @@ def must_start(config: ModelConfig, store: Store, *, compute_root: Path | None =
         In one line: which setting, folder or file, and what to do.
     """
     check_engine(config)
-    for name, met in config.mets.items():
+    for name, met in config.every_met.items():
         check_met_exists(name, met)
     check_writable(store)
     check_scratch(compute_root)
@@ -157,11 +162,15 @@ def must_start(config: ModelConfig, store: Store, *, compute_root: Path | None =
 def check_engine(config: ModelConfig) -> None:
     """Raise for settings that the engine or the footprints do not implement."""
     from stilt.transforms import check_imports
+    from stilt.transport.protocol import check_nesting
     from stilt.transport.registry import get_engine
 
     for name, footprint in config.footprints.items():
         check_imports(footprint.transforms, f"footprints.{name}.transforms")
-    get_engine(config.engine, config.engine_section).check(config.transport_params())
+    engine = get_engine(config.engine, config.engine_section)
+    engine.check(config.transport_params())
+    for name in config.run_mets:
+        check_nesting(engine, [each for each, _ in config.met_chain(name)], config.transport_params())
 
 
 def describe_engine(config: ModelConfig) -> str:
@@ -234,7 +243,7 @@ def examine(config: ModelConfig, receptors: Sequence[Receptor], store: Store) ->
     Report
         What is there and what is wrong.
     """
-    report = Report(len(receptors), len(receptors) * len(config.mets))
+    report = Report(len(receptors), len(receptors) * len(config.run_mets))
     with contextlib.suppress(StiltError):  # check_engine reports what is wrong
         report.engine = describe_engine(config)
     if not receptors:
@@ -245,8 +254,12 @@ def examine(config: ModelConfig, receptors: Sequence[Receptor], store: Store) ->
         ("receptor_setting", lambda: _check_releases(config, receptors)),
     ):
         _note(report, kind, check)
-    for name, met in config.mets.items():
-        _examine_met(report, name, met, config, receptors)
+    for name in config.run_mets:
+        chain = config.met_chain(name)
+        if len(chain) > 1:
+            _examine_chain(report, chain, config, receptors)
+        else:
+            _examine_met(report, name, chain[0][1], config, receptors)
     _examine_grids(report, config, receptors)
     try:
         stale = check_settings(store, config)
@@ -292,22 +305,12 @@ def _examine_met(
 ) -> None:
     from stilt.meteorology.catalog import open_series
 
-    try:
-        check_met_exists(name, met)
-    except MetError as error:
-        report.problems.append(Problem("met_missing", str(error)))
-        return
-    except ConfigError as error:
-        report.problems.append(Problem("setting", str(error)))
-        return
     by_time = _by_time(receptors)
-    if not by_time:
-        return
     starts = np.array(sorted(by_time), dtype="datetime64[s]")
     ends = starts + np.timedelta64(config.n_hours, "h")
-    files, faults = open_files(met, name, starts, ends)
-    for fault in faults:
-        report.problems.append(Problem("met_corrupt", fault))
+    files = _files_of(report, name, met, starts, ends)
+    if files is None:
+        return
     times = np.unique(np.concatenate([file.times for file in files])) if files else starts[:0]
     covered = _covered(times, np.minimum(starts, ends), np.maximum(starts, ends))
     if files:
@@ -330,6 +333,71 @@ def _examine_met(
     if files:
         _examine_box(report, name, files[0], receptors)
         _examine_use(report, name, files, config, receptors)
+
+
+def _files_of(
+    report: Report, name: str, met: MetConfig, starts: np.ndarray, ends: np.ndarray
+) -> list[MetFile] | None:
+    """Open the files near the runs and note damage; None where there is nothing to examine."""
+    try:
+        check_met_exists(name, met)
+    except MetError as error:
+        report.problems.append(Problem("met_missing", str(error)))
+        return None
+    except ConfigError as error:
+        report.problems.append(Problem("setting", str(error)))
+        return None
+    if not starts.size:
+        return None
+    files, faults = open_files(met, name, starts, ends)
+    report.problems += [Problem("met_corrupt", fault) for fault in faults]
+    return files
+
+
+def _examine_chain(
+    report: Report,
+    chain: Sequence[tuple[str, MetConfig]],
+    config: ModelConfig,
+    receptors: Sequence[Receptor],
+) -> None:
+    """Look at meteorologies that particles go through: only what none of them has is a problem."""
+    from stilt.execution.chain_report import chain_report
+
+    starts = np.array(sorted(_by_time(receptors)), dtype="datetime64[s]")
+    ends = starts + np.timedelta64(config.n_hours, "h")
+    found = []
+    for name, met in chain:
+        files = _files_of(report, name, met, starts, ends)
+        if not files:
+            continue
+        times = np.unique(np.concatenate([file.times for file in files]))
+        if name not in [facts.name for facts in report.mets]:
+            report.mets.append(_facts(name, files, times))
+            _examine_use(report, name, files, config, receptors)
+        known = next(each for each in report.coverage if each.name == name)
+        found.append((known, times))
+    if not found:
+        return
+    together = chain_report(found, receptors, config.n_hours)
+    report.chains.append(together)
+    names = " and ".join(f"'{name}'" for name, _ in chain)
+    inside = np.asarray((together.km_to_edge >= 0).any(axis=0))
+    outside = [receptor for receptor, good in zip(receptors, inside, strict=True) if not good]
+    if outside:
+        message = (
+            f"{len(outside)} of {len(receptors)} receptors lie outside met {names}, such as "
+            f"{outside[0].id}; they would fail."
+        )
+        report.problems.append(_about("receptor_off_grid", message, outside))
+    lacking = together.hours_missing > 0.01
+    short = [receptor for receptor, lacks in zip(receptors, lacking, strict=True) if lacks]
+    if short:
+        most = float(together.hours_missing.max())
+        message = (
+            f"{len(short)} of {len(receptors)} receptors have hours that none of met {names} covers, up to "
+            f"{most:g} h, such as {short[0].id}. Add files or shorten n_hours."
+        )
+        report.problems.append(_about("met_coverage", message, short))
 
 
 def _examine_use(

@@ -160,7 +160,7 @@ class NativeEngine:
         for name, met in chain:
             if not isinstance(met, MetConfig):
                 raise ConfigError(
-                    f"met '{name}': files given one by one have no fallback; give a MetConfig with a directory."
+                    f"met '{name}': files given one by one have no fallback; give a section with a directory."
                 )
             found = open_available(met, name=name, start=start, end=end, who=f"receptor {receptor.id}")
             lines += [f"left out of met '{name}': {fault}" for fault in found.faults]
