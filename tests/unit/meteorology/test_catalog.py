@@ -15,7 +15,7 @@ from stilt.errors import (
     UnsupportedSettingError,
 )
 from stilt.meteorology import catalog
-from stilt.meteorology.catalog import open_series
+from stilt.meteorology.catalog import open_available, open_series
 from stilt.meteorology.search import FilePattern
 from stilt.meteorology.synthetic import World, uniform
 
@@ -225,3 +225,39 @@ def test_a_pattern_with_an_unknown_directive_is_refused():
     """%q means nothing; the message lists what does."""
     with pytest.raises(ConfigError, match=r"%q.*%Y"):
         FilePattern("%Y%q")
+
+
+def available(folder, first, last, **changes):
+    return open_available(config(folder, **changes), name="hrrr", start=hour(first), end=hour(last))
+
+
+def test_what_there_is_of_a_span_is_found_with_its_gaps(archive):
+    found = available(archive, "09:30", "14:00")
+    assert [int(str(time)[11:13]) for time in found.series.times] == [9, 10, 11]
+    archive_file(archive, 13, 15)
+    catalog.forget_listings()
+    found = available(archive, "14:20", "04:30")
+    assert [int(str(time)[11:13]) for time in found.series.times] == [4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15]
+    # the usual interval is known from hours outside the span too
+    assert available(archive, "11:10", "12:50").step == np.timedelta64(3600, "s")
+    assert available(archive, "20:00", "23:00").series is None
+    assert not found.faults
+    with pytest.raises(MetNotFoundError, match="fewer than n_min: 4"):
+        available(archive, "09:30", "14:00", n_min=4)
+
+
+def test_a_damaged_file_near_the_span_is_named_where_hours_may_be_missing(archive):
+    damaged = archive_file(archive, 12, 15)
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    catalog.forget_listings()
+    found = available(archive, "09:30", "14:00")
+    assert found.series.times[-1] == hour("11:00")
+    assert "20190530_12-15_hrrr" in found.faults[0]
+
+
+def test_hours_that_came_since_the_listing_are_found_after_a_minute(archive, monkeypatch):
+    assert available(archive, "09:30", "14:00").series.times[-1] == hour("11:00")
+    archive_file(archive, 12, 15)
+    assert available(archive, "09:30", "14:00").series.times[-1] == hour("11:00")
+    monkeypatch.setattr(catalog, "_STALE_LISTING", 0.0)
+    assert available(archive, "09:30", "14:00").series.times[-1] == hour("14:00")

@@ -504,12 +504,12 @@ class _Run:
         when = self.start + np.timedelta64(self._params.time_sign * 60 * minute, "s")
         listed = ", ".join(f"'{name}'" for name in names)
         held = "; ".join(
-            f"'{domain.name}' covers {show(domain.source.series.times.min())} to "
-            f"{show(domain.source.series.times.max())}"
+            f"'{domain.name}' has {show(domain.source.series.times.min())} to "
+            f"{show(domain.source.series.times.max())} of it"
             for domain in self._domains
         )
-        have = f" ({held})" if held else ""
+        have = f"; {held}" if held else ""
         return (
-            f"met {listed} has no analyses around {show(when)} UTC{have}, but receptor {self._receptor.id} "
-            f"needs them{': ' + why if why else ''}. Add files or shorten n_hours."
+            f"met {listed} has no analyses around {show(when)} UTC, which the run of receptor "
+            f"{self._receptor.id} needs{' (' + why + ')' if why else ''}{have}. Add files or shorten n_hours."
         )
