@@ -20,7 +20,7 @@ from stilt.transport.protocol import TransportRequest
 pytestmark = pytest.mark.reference
 
 LATER = np.datetime64("2019-05-30T00", "s") - np.datetime64("2001-01-11T00", "s")
-RECEPTOR = PointReceptor("2019-05-30 10:00", -111.85, 40.77, 50.0)
+RECEPTOR = PointReceptor("2019-05-30 10:00", -111.5, 41.0, 50.0)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_particles_leave_the_hrrr_box_and_go_on(reference_dir, around, tmp_path)
     step = table[["long", "lati", "zagl", "met", "indx"]].diff()
     over = (step["met"] != 0) & (step["indx"] == 0)
     assert over.sum() >= left
-    km = 111.2 * np.hypot(step["lati"], step["long"] * np.cos(np.radians(40.77)))
+    km = 111.2 * np.hypot(step["lati"], step["long"] * np.cos(np.radians(41.0)))
     assert km[over].max() < 60.0 * 0.06
     assert step["zagl"][over].abs().median() < 30.0
     assert step["zagl"][over].abs().max() < 400.0
@@ -81,7 +81,9 @@ def test_without_turbulence_the_height_above_ground_is_the_same_on_both_sides(
     nested = run(reference_dir, tmp_path, around, nturb=1, numpar=1, n_hours=-10, varsiwant=(
         "time", "indx", "long", "lati", "zagl", "foot", "zsfc"), hnf_plume=False)  # fmt: skip
     table = nested.particles
-    (over,) = np.flatnonzero(np.diff(table["met"]) != 0)
+    # the winds of another year may blow it back into the box, and out again
+    over = np.flatnonzero(np.diff(table["met"]) != 0)
+    assert over.size
     before, after = table.iloc[over], table.iloc[over + 1]
-    assert abs(after["zsfc"] - before["zsfc"]) > 50.0
-    assert after["zagl"] == pytest.approx(before["zagl"], abs=10.0)
+    assert np.abs(after["zsfc"].to_numpy() - before["zsfc"].to_numpy()).max() > 50.0
+    np.testing.assert_allclose(after["zagl"], before["zagl"], atol=10.0)
