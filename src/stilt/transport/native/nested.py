@@ -22,7 +22,7 @@ from stilt.config import TransportParams
 from stilt.errors import MetCoverageError, ReceptorOffGridError
 from stilt.kernels import recording, rng
 from stilt.kernels.boundaries import ACTIVE, side_left
-from stilt.kernels.particles import Clock
+from stilt.kernels.state import Clock
 from stilt.meteorology.catalog import show
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.receptors import Receptor
