@@ -23,15 +23,15 @@ def read(mets: str) -> ModelConfig:
         ),
         ("{hrrr: [{directory: a}, {directory: b}]}", ["hrrr", "hrrr.2"], ("hrrr",)),
         (
-            "{hrrr: [{directory: a}, nam, {source: xarray, path: c}], nam: {directory: b}}",
-            ["hrrr", "nam", "hrrr.3"],
+            "{hrrr: [{directory: a}, nam12, {source: xarray, path: c}], nam12: {directory: b}}",
+            ["hrrr", "nam12", "hrrr.3"],
             ("hrrr",),
         ),
         ("{hrrr: {directory: a, fallback: {directory: b}}}", ["hrrr", "hrrr.2"], ("hrrr",)),
         (
-            "{hrrr: {directory: a, fallback: [nam, gfs]}, nam: {directory: n, fallback: gfs}, "
+            "{hrrr: {directory: a, fallback: [nam12, gfs]}, nam12: {directory: n, fallback: gfs}, "
             "gfs: {directory: b}}",
-            ["hrrr", "nam", "gfs"],
+            ["hrrr", "nam12", "gfs"],
             ("hrrr",),
         ),
         ("{hrrr: {directory: a}, gfs: {directory: b}}", ["hrrr"], ("hrrr", "gfs")),
@@ -68,7 +68,10 @@ def test_folders_of_fallbacks_count_from_the_config(tmp_path):
             "{hrrr: [{directory: a, fallback: gfs}, {directory: c}], gfs: {directory: b}}",
             "both a list and fallback",
         ),
-        ("{hrrr: {directory: a, fallback: {directry: b}}}", "mets.hrrr.fallback[0]: unknown key 'directry'"),
+        (
+            "{hrrr: {directory: a, fallback: {directoryy: b}}}",
+            "mets.hrrr.fallback[0]: unknown key 'directoryy'",
+        ),
         ("{hrrr: {directory: a, fallback: 3}}", "mets.hrrr.fallback: should be a list (got 3)"),
     ],
 )
