@@ -327,7 +327,8 @@ def _in_memory(name: str, values: np.ndarray) -> np.ndarray:
         dtype = TRAJECTORY_DTYPES[name]
         whole = numbers.astype(dtype, copy=False) if np.isfinite(numbers).all() else None
         if whole is None or (whole != numbers).any():
-            raise FootprintError(f"column {name} of the particle table must hold whole numbers from 0.")
+            what = "whole particle numbers" if name == "indx" else "whole numbers of meteorologies"
+            raise FootprintError(f"column {name} of the particle table must hold {what}.")
         return whole
     if name in TRAJECTORY_DTYPES or numbers.dtype not in (np.float32, np.float64):
         return numbers.astype(np.float64, copy=False)

@@ -110,3 +110,16 @@ def test_what_cannot_be_nested_stops_before_the_first_simulation(type_stilt, pro
     assert "unknown met 'wid', did you mean 'wide'?" in type_stilt("run", project).complaint
     (project / "config.yaml").write_text(CONFIG.replace("directory: wide", "directory: none"))
     assert "met 'wide'" in type_stilt("run", project).complaint
+
+
+def test_simulations_of_a_met_that_became_a_fallback_are_not_forgotten(type_stilt, project):
+    (project / "config.yaml").write_text(CONFIG.replace("    fallback: wide\n", ""))
+    (project / "receptors.csv").write_text("\n".join(RECEPTORS.splitlines()[:2]))
+    assert "2 simulations registered" in type_stilt("register", project).out
+    (project / "config.yaml").write_text(CONFIG)
+    ended = type_stilt("run", project)
+    assert ended.code == 1
+    assert "wide only serves as a fallback now; give it standalone: true" in " ".join(ended.out.split())
+    both = CONFIG.replace("    directory: wide\n", "    directory: wide\n    standalone: true\n")
+    (project / "config.yaml").write_text(both)
+    assert type_stilt("run", project).code == 0

@@ -312,12 +312,19 @@ def run_summary(model: Model, handle: JobHandle, where: str) -> StatusCounts:
         print("some that failed now were complete before; their earlier outputs were kept")
     left = without_met(model)
     if left:
-        mets = ", ".join(sorted({SimID(sim_id).met for sim_id in left}))
-        print(
-            f"{len(left)} registered simulations belong to meteorology that the config no longer has, or has "
-            f"as a fallback only ({mets}), and were not run; put it back under mets, or give it "
-            "standalone: true, to run them"
-        )
+        names = sorted({SimID(sim_id).met for sim_id in left})
+        helping = [name for name in names if name in model.config.mets]
+        gone = ", ".join(name for name in names if name not in helping)
+        print(f"{len(left)} registered simulations were not run:")
+        if gone:
+            print(
+                f"  they belong to meteorology that the config no longer has ({gone}); put it back under "
+                "mets to run them"
+            )
+        if helping:
+            print(
+                f"  {', '.join(helping)} only serves as a fallback now; give it standalone: true to run them"
+            )
     print(f"outputs: {model.output_dir}/simulations/by-id")
     if handle.failed:
         print(f"failures: stilt status {where} --failures; stilt.log beside each has the details")
