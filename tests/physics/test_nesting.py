@@ -151,6 +151,11 @@ def test_particles_go_on_when_hours_end_and_return_when_they_are_there_again(nes
     assert [int(minute) for minute in np.flatnonzero(np.diff(met)) + 1] == [300, 480, 600]
     assert nested.nesting["share"] == pytest.approx([7 / 12, 5 / 12])
     assert km_apart(nested.particles, alone.particles).max() < 0.01
+    # forward from 09 UTC, when there is no fine hour yet
+    early = PointReceptor("2020-06-01 09:00", *MIDDLE, 300.0)
+    forward = nest.run("fine", "wide", receptor=early, n_hours=10)
+    assert moves(forward) == {("wide", "fine", "return"): 2, ("fine", "wide", "hours"): 1}
+    assert forward.nesting["share"] == pytest.approx([0.6, 0.4])
 
 
 def test_a_particle_that_left_returns_once_it_is_well_inside(nest):

@@ -85,7 +85,14 @@ class NativeEngine:
         seed = DEFAULT_SEED if params.seed is None else params.seed
         try:
             went = (self._in_several if request.fallbacks else self._in_one)(
-                request, seed, deadline, should_stop
+                request,
+                {
+                    "seed": seed,
+                    "key": receptor_key(receptor, error=request.error),
+                    "error": request.error,
+                    "deadline": deadline,
+                    "should_stop": should_stop,
+                },
             )
         except TransportTimeoutError as error:
             raise TransportTimeoutError(f"receptor {receptor.id}: {error}") from error
@@ -110,13 +117,7 @@ class NativeEngine:
             nesting=went.nesting,
         )
 
-    def _in_one(
-        self,
-        request: TransportRequest,
-        seed: int,
-        deadline: float | None,
-        should_stop: Callable[[], bool] | None,
-    ) -> _Went:
+    def _in_one(self, request: TransportRequest, controls: dict[str, Any]) -> _Went:
         """Carry the particles through one meteorology."""
         params, receptor = request.params, request.receptor
         start, end = _span(request)
@@ -136,22 +137,12 @@ class NativeEngine:
             start,
             params,
             self._pool or worker_pool(),
-            seed=seed,
-            key=receptor_key(receptor, error=request.error),
-            error=request.error,
-            deadline=deadline,
-            should_stop=should_stop,
+            **controls,
         )
         files = [asdict(info) for info in series.files]
         return _Went(recorded, release, series.grid, files, series.interval)
 
-    def _in_several(
-        self,
-        request: TransportRequest,
-        seed: int,
-        deadline: float | None,
-        should_stop: Callable[[], bool] | None,
-    ) -> _Went:
+    def _in_several(self, request: TransportRequest, controls: dict[str, Any]) -> _Went:
         """Carry the particles through several meteorologies."""
         params, receptor = request.params, request.receptor
         start, end = _span(request)
@@ -175,11 +166,7 @@ class NativeEngine:
             receptor,
             params,
             self._pool or worker_pool(),
-            seed=seed,
-            key=receptor_key(receptor, error=request.error),
-            error=request.error,
-            deadline=deadline,
-            should_stop=should_stop,
+            **controls,
         )
         grids = [None if member.source is None else member.source.series.grid for member in members]
         interval = int(members[0].step.astype("timedelta64[m]").astype(int))
