@@ -20,6 +20,7 @@ Everything that can go wrong, as one tree.
     │   └── MissingObjectError (FileNotFoundError)
     ├── MetError                              meteorology that cannot carry the run
     │   ├── MetNotFoundError (FileNotFoundError)
+    │   ├── MetDownloadError (ConnectionError)  an archive that cannot be reached or sends damaged files
     │   ├── MetCoverageError (ValueError)     the times do not cover the run
     │   ├── MetIntervalError (ValueError)     a gap or an uneven interval
     │   ├── MetFormatError (ValueError)       a truncated or corrupt file
@@ -50,6 +51,7 @@ class FailureReason(StrEnum):
     """Why a simulation failed, in words that scripts may rely on."""
 
     MISSING_MET_FILES = "MISSING_MET_FILES"
+    MET_DOWNLOAD = "MET_DOWNLOAD"
     MET_COVERAGE = "MET_COVERAGE"
     VARYING_MET_INTERVAL = "VARYING_MET_INTERVAL"
     FORECAST_MET_REFUSED = "FORECAST_MET_REFUSED"
@@ -165,6 +167,12 @@ class MetNotFoundError(MetError, FileNotFoundError):
     """No meteorology file matches."""
 
     reason = FailureReason.MISSING_MET_FILES
+
+
+class MetDownloadError(MetError, ConnectionError):
+    """An archive of meteorology cannot be reached, or what it sends cannot be used."""
+
+    reason = FailureReason.MET_DOWNLOAD
 
 
 class MetCoverageError(MetError, ValueError):

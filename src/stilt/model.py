@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from stilt.execution.progress import Reporter
     from stilt.execution.tasks import TaskList
     from stilt.footprint import Jacobian
+    from stilt.meteorology.download import Arrival
 
 CONFIG_FILE = "config.yaml"
 RECEPTORS_FILE = "receptors.csv"
@@ -540,12 +541,42 @@ class Model:
         """Look for everything that would stop a run; nothing is changed."""
         from stilt.execution.preflight import examine
 
+        return examine(self.config, self._every_receptor(), self.store)
+
+    def _every_receptor(self) -> list[Receptor]:
+        """The receptors of this model and those registered before."""
         receptors = dict.fromkeys(self.receptors)
         if self.manifest.exists():
             table = self.manifest.load()
             for sim_id in table.sim_ids:
                 receptors.setdefault(table.receptor(sim_id))
-        return examine(self.config, list(receptors), self.store)
+        return list(receptors)
+
+    def download_met(
+        self, *, verify: bool = False, told: Callable[[Arrival], object] = lambda arrival: None
+    ) -> dict[str, list[Arrival]]:
+        """
+        Download what the receptors need of archives, so that runs need no network.
+
+        Parameters
+        ----------
+        verify : bool
+            Also compare files that are here with their checksums, and replace those that differ.
+        told : callable
+            Called with each file as it is done.
+
+        Returns
+        -------
+        dict of str to list of Arrival
+            What became of each file, by meteorology; those without an archive are left out.
+
+        Raises
+        ------
+        MetCoverageError, MetDownloadError, MissingExtraError, ProjectError
+        """
+        from stilt.execution.downloading import download_met
+
+        return download_met(self.config, self._every_receptor(), verify=verify, told=told)
 
     def estimate(self) -> Estimate | None:
         """Run a few of the simulations that are left, say what all will cost; None without any."""

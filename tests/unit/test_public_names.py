@@ -17,7 +17,7 @@ PUBLIC = """
     Footprint Trajectories
     calc_footprint correct_near_field run_trajectories
     ConfigError FailureReason FootprintError Interrupted ManifestError MetCoverageError MetError
-    MetFormatError MetIntervalError MetNotFoundError MetVariableError MissingExtraError
+    MetDownloadError MetFormatError MetIntervalError MetNotFoundError MetVariableError MissingExtraError
     MissingObjectError NoQueueError ProjectError QueueError ReceptorError ReceptorOffGridError
     StaleOutputsError StiltError StoreError StoreFullError StoreUnavailableError
     TransportError TransportTimeoutError

@@ -11,6 +11,7 @@ import typer
 from stilt.cli.entry import EXIT_FAILED, set_debug
 
 if TYPE_CHECKING:
+    from stilt.meteorology.download import Arrival
     from stilt.meteorology.inventory import Inventory
 
 met_app = typer.Typer(
@@ -197,6 +198,45 @@ def crop(
             f"{target}: {describe_grid(smaller.grid)}, {smaller.levels.n_upper} levels, "
             f"{size(source.size)} cut to {size(smaller.size)}"
         )
+
+
+@met_app.command("download")
+def download(
+    project: Annotated[str, typer.Argument(metavar="[PROJECT]", help="Folder with config.yaml.")] = ".",
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Check the files that are here, and replace damaged ones.", show_default=False
+        ),
+    ] = False,
+    output_dir: Annotated[
+        str | None,
+        typer.Option("--output-dir", metavar="DIR", help="Where outputs live; default: the project."),
+    ] = None,
+    debug: Debug = False,
+) -> int:
+    """Download what the receptors of a project need, so that runs need no network."""
+    from stilt.cli.show import size
+    from stilt.model import Model
+
+    def told(arrival: Arrival) -> None:
+        if arrival.fetched:
+            print(f"{arrival.wanted.path} ({size(arrival.wanted.path.stat().st_size)})", flush=True)
+
+    done = Model(project, output_dir=output_dir).download_met(verify=verify, told=told)
+    failed = 0
+    for name, arrivals in done.items():
+        fetched = sum(arrival.fetched for arrival in arrivals)
+        problems = list(dict.fromkeys(arrival.problem for arrival in arrivals if arrival.problem))
+        missing = sum(bool(arrival.problem) for arrival in arrivals)
+        print(
+            f"met '{name}': {len(arrivals)} files needed, {fetched} downloaded, "
+            f"{len(arrivals) - fetched - missing} were here, {missing} missing"
+        )
+        for problem in problems[:_LISTED]:
+            print(f"  {problem}")
+        failed += missing
+    return EXIT_FAILED if failed else 0
 
 
 @met_app.command("convert")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stilt.execution.preflight import Report
     from stilt.execution.rebuilding import RebuildReport
     from stilt.manifest import Restored
+    from stilt.meteorology.download import Plan
     from stilt.model import Model
     from stilt.receptors import Receptor
     from stilt.transport.compare import ReceptorComparison
@@ -39,6 +40,7 @@ _CACHES = {
     "prepared meteorology": "columns",
     "meteorology cut to boxes": "met-crop",
     "meteorology put together": "met-joined",
+    "downloaded meteorology": "met-download",
     "copies of remote objects": COPIES_FOLDER,
 }
 
@@ -385,6 +387,8 @@ def report(found: Report) -> None:
             f"{met.interval_minutes} min, model {met.model}, {met.levels} levels, "
             f"particles may be at {met.box}"
         )
+    for plan in found.downloads:
+        _plan(plan)
     for each in found.coverage:
         _met_report(each)
     for chain in found.chains:
@@ -510,6 +514,16 @@ def _chain_report(found: ChainReport) -> None:
     missing = found.hours_missing
     if (missing > 0).any():
         print(f"  in none: up to {missing.max():g} hours, such as {found.receptors[int(missing.argmax())]}")
+
+
+def _plan(found: Plan) -> None:
+    """Print what would be downloaded."""
+    if not found.error:
+        print(
+            f"met '{found.name}' from {found.archive}: {len(found.here)} files are here "
+            f"({size(found.bytes_here)}), {len(found.to_get)} would be downloaded ({size(found.bytes_to_get)}"
+            f"{', of which a cut is kept' if found.cuts else ''}) to {found.folder}"
+        )
 
 
 def cost(found: Estimate | None) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -82,7 +83,8 @@ Fallback = Annotated[
 
 class MetConfig(Section):
     """
-    One meteorology: ARL files in a ``directory``, or any gridded data (``source: xarray`` and ``path``).
+    One meteorology: ARL files in a ``directory``, files of an archive to download (``source: hrrr``), or any
+    gridded data (``source: xarray`` and ``path``).
 
     Examples
     --------
@@ -135,6 +137,14 @@ class MetConfig(Section):
         "a met that is nobody's fallback always runs [true/false].",
     )
     backend: Literal["s3"] = Field(default="s3", description="How to download [name].")
+    archive_url: str | None = Field(
+        default=None,
+        description="Address of the archive or of a copy of it, for download mode [URL]; "
+        "none: NOAA's on AWS.",
+    )
+    download_dir: Folder | None = Field(
+        default=None, description="Folder for downloaded files [path]; none uses the cache."
+    )
     n_min: Int = Field(default=1, ge=1, description="Fewest files a simulation needs, else it fails [1].")
     subgrid_enable: bool = Field(
         default=False, description="Cut the files to a box before the run [true/false]."
@@ -179,6 +189,22 @@ class MetConfig(Section):
             return ()
         return (value,) if isinstance(value, (str, Mapping, Section)) else value
 
+    @field_validator("archive_url")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ValueError("this is no address of an archive; give one like https://host/folder")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("the address of an archive holds no user, password, query or fragment")
+        return value
+
     @field_validator("variables", mode="before")
     @classmethod
     def _names_alone_do(cls, value: Any) -> Any:
@@ -207,6 +233,11 @@ class MetConfig(Section):
             gridded.append("preset")
         if self.source == XARRAY and not self.path:
             raise ValueError("source xarray needs path, the files or the Zarr store")
+        for key in ("archive_url", "download_dir"):
+            if getattr(self, key) is not None and not self.is_download:
+                raise ValueError(
+                    f"{key} belongs to downloads; add source, the name of an archive, or remove it"
+                )
         if self.source != XARRAY and gridded:
             raise ValueError(f"{gridded[0]} belongs to source xarray; add source: xarray or remove it")
         if self.source is not None:
@@ -252,9 +283,8 @@ class MetConfig(Section):
             With absolute folders.
         """
         root = Path(base).absolute()
-        changes: dict[str, Any] = {
-            name: root / value for name in ("directory", "subgrid_dir") if (value := getattr(self, name))
-        }
+        folders = ("directory", "subgrid_dir", "download_dir")
+        changes: dict[str, Any] = {name: root / value for name in folders if (value := getattr(self, name))}
         if self.path:
             changes["path"] = tuple(
                 text if "://" in text else str(root / Path(text).expanduser()) for text in self.paths

@@ -200,7 +200,7 @@ def met_needed(sim_ids: Sequence[str], config: ModelConfig) -> tuple[int, int]:
         starts_of.setdefault(parsed.met, set()).add(np.datetime64(parsed.time, "s"))
     sections = [(*each, starts) for name, starts in starts_of.items() for each in config.met_chain(name)]
     for name, met, starts in sections:
-        if met.directory is None:
+        if met.directory is None and not met.is_download:
             continue
         first = np.array(sorted(starts))
         last = first + np.timedelta64(config.n_hours, "h")

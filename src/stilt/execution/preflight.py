@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from stilt.config import MetConfig, ModelConfig
     from stilt.execution.chain_report import ChainReport
     from stilt.execution.met_report import MetReport
+    from stilt.meteorology.download import Plan
     from stilt.meteorology.series import MetFile
 
 _MARGIN = timedelta(days=8)
@@ -103,6 +104,8 @@ class Report:
         The same for meteorologies that particles go through one after another.
     problems : list of Problem
         What is wrong; none: the run can start.
+    downloads : list of Plan
+        What is here of archives, and what would be downloaded.
     """
 
     receptors: int = 0
@@ -112,6 +115,7 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     coverage: list[MetReport] = field(default_factory=list)
     chains: list[ChainReport] = field(default_factory=list)
+    downloads: list[Plan] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -128,6 +132,7 @@ class Report:
             "problems": [asdict(problem) for problem in self.problems],
             "coverage": [each.to_dict() for each in self.coverage],
             "chains": [each.to_dict() for each in self.chains],
+            "downloads": [each.to_dict() for each in self.downloads],
         }
 
 
@@ -192,9 +197,12 @@ def check_met_exists(name: str, met: MetConfig) -> None:
 
         open_gridded(met, name)
         return
-    if met.is_download or met.directory is None:
-        open_series(met, name=name)  # says what is not available
+    if met.is_download:
+        from stilt.meteorology.download import check_reachable
+
+        check_reachable(met, name)
         return
+    assert met.directory is not None  # noqa: S101 - the third way, for the type checker
     if not list_files(met.directory, patterns_of(met.file_format), name).files:
         now = np.datetime64("2000-01-01T00", "s")
         open_series(met, name=name, start=now, end=now)
@@ -308,7 +316,7 @@ def _examine_met(
     by_time = _by_time(receptors)
     starts = np.array(sorted(by_time), dtype="datetime64[s]")
     ends = starts + np.timedelta64(config.n_hours, "h")
-    files = _files_of(report, name, met, starts, ends)
+    files = _files_of(report, name, met, starts, ends, by_time)
     if files is None:
         return
     times = np.unique(np.concatenate([file.times for file in files])) if files else starts[:0]
@@ -336,9 +344,18 @@ def _examine_met(
 
 
 def _files_of(
-    report: Report, name: str, met: MetConfig, starts: np.ndarray, ends: np.ndarray
+    report: Report,
+    name: str,
+    met: MetConfig,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    by_time: Mapping[np.datetime64, list[Receptor]] | None = None,
 ) -> list[MetFile] | None:
-    """Open the files near the runs and note damage; None where there is nothing to examine."""
+    """
+    Open the files near the runs and note damage; None where there is nothing to examine.
+
+    With the receptors of each time, what an archive lacks is a problem; another met may have it without them.
+    """
     try:
         check_met_exists(name, met)
     except MetError as error:
@@ -348,6 +365,8 @@ def _files_of(
         report.problems.append(Problem("setting", str(error)))
         return None
     if not starts.size:
+        return None
+    if met.is_download and not _examine_downloads(report, name, met, starts, ends, by_time):
         return None
     files, faults = open_files(met, name, starts, ends)
     report.problems += [Problem("met_corrupt", fault) for fault in faults]
@@ -365,9 +384,11 @@ def _examine_chain(
 
     starts = np.array(sorted(_by_time(receptors)), dtype="datetime64[s]")
     ends = starts + np.timedelta64(config.n_hours, "h")
-    found = []
+    found, here = [], True
     for name, met in chain:
         files = _files_of(report, name, met, starts, ends)
+        if files is None and met.is_download:
+            here = False
         if not files:
             continue
         times = np.unique(np.concatenate([file.times for file in files]))
@@ -376,7 +397,7 @@ def _examine_chain(
             _examine_use(report, name, files, config, receptors)
         known = next(each for each in report.coverage if each.name == name)
         found.append((known, times))
-    if not found:
+    if not found or not here:  # what is still to be downloaded cannot be judged
         return
     together = chain_report(found, receptors, config.n_hours)
     report.chains.append(together)
@@ -398,6 +419,51 @@ def _examine_chain(
             f"{most:g} h, such as {short[0].id}. Add files or shorten n_hours."
         )
         report.problems.append(_about("met_coverage", message, short))
+
+
+def _examine_downloads(
+    report: Report,
+    name: str,
+    met: MetConfig,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    by_time: Mapping[np.datetime64, list[Receptor]] | None,
+) -> bool:
+    """Add what would be downloaded; tell whether everything is here, so that files can be looked at."""
+    from stilt.meteorology.archive import wanted_files
+    from stilt.meteorology.download import free_bytes, plan
+
+    spans = list(zip(starts, ends, strict=True))
+    try:
+        found = plan(met, name, spans)
+    except StiltError as error:
+        reason = getattr(error, "reason", "").lower() or "met_download"
+        report.problems.append(Problem(reason, str(error)))
+        return False
+    report.downloads.append(found)
+    if found.error:
+        report.problems.append(Problem("met_download", found.error))
+    absent = {wanted.key for wanted in found.absent}
+    if absent and by_time is not None:
+        concerned = [
+            receptor
+            for low, high in spans
+            if absent.intersection(wanted.key for wanted in wanted_files(met, name, low, high))
+            for receptor in by_time[low]
+        ]
+        message = (
+            f"the archive of met '{name}' lacks {len(absent)} files, such as {found.absent[0].url}; "
+            f"{len(concerned)} receptors would fail, such as {concerned[0].id}."
+        )
+        report.problems.append(_about("missing_met_files", message, concerned))
+    free = free_bytes(met)
+    if not found.cuts and found.bytes_to_get > free:
+        message = (
+            f"met '{name}': {found.bytes_to_get / 1e9:.1f} GB to download do not fit into {found.folder}, "
+            f"where {free / 1e9:.1f} GB are left; give another download_dir, or subgrid_enable."
+        )
+        report.problems.append(Problem("disk_full", message))
+    return not found.to_get and (by_time is None or not absent)
 
 
 def _examine_use(
@@ -479,6 +545,10 @@ def open_files(
         from stilt.meteorology.gridded.file import open_gridded
 
         return [open_gridded(met, name)], []
+    if met.is_download:
+        from stilt.meteorology.archive import files_here
+
+        return files_here(met, name, zip(starts, ends, strict=True))
     assert met.directory is not None  # noqa: S101 - checked before, for the type checker
     low: datetime = min(starts[0], ends[0]).item() - _MARGIN
     high: datetime = max(starts[-1], ends[-1]).item() + _MARGIN

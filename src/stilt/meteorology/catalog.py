@@ -122,19 +122,28 @@ def open_series(
 
         series = need.select([open_gridded(met, name)])
         return cut_series(series, met) if met.subgrid_enable else series
-    if met.source is not None or met.directory is None:
-        raise UnsupportedSettingError(
-            f"met '{name}': download mode (source: {met.source}) is not available yet; "
-            "download the files and give `directory` and `file_format`."
-        )
-    series = _from_directory(met, need)
+    if met.is_download:
+        from stilt.meteorology.download import downloaded
+
+        if start is None or end is None:
+            raise MetCoverageError(
+                f"met '{name}': the archive '{met.source}' is too large to open whole; give a span of time."
+            )
+        # cut on arrival
+        return _enough(need.select(downloaded(met, name, start, end, need.who)), met, need)
+    series = _enough(_from_directory(met, need), met, need)
+    return cut_series(series, met) if met.subgrid_enable else series
+
+
+def _enough(series: MetSeries, met: MetConfig, need: _Need) -> MetSeries:
+    """Return the series if it has as many files as ``n_min`` asks for."""
     n_min = int(met.n_min or 1)
     if len(series.files) < n_min:
         raise MetNotFoundError(
-            f"met '{name}': {len(series.files)} files cover {need.span()}, fewer than n_min: {n_min}. "
+            f"met '{need.name}': {len(series.files)} files cover {need.span()}, fewer than n_min: {n_min}. "
             "Add files or lower n_min."
         )
-    return cut_series(series, met) if met.subgrid_enable else series
+    return series
 
 
 class Available(NamedTuple):

@@ -18,8 +18,11 @@ Of several workers that want one file the first cuts it and the others wait.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import os
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +33,7 @@ import numpy as np
 from stilt.errors import MetError, MetFormatError
 from stilt.kernels import arl as kernels
 from stilt.kernels.compiler import cache_root
+from stilt.locks import FileLock
 from stilt.meteorology.arl import corrections
 from stilt.meteorology.arl.file import ArlFile, open_arl
 from stilt.meteorology.arl.index import (
@@ -47,7 +51,6 @@ from stilt.meteorology.arl.index import (
 )
 from stilt.meteorology.arl.writer import check_grid
 from stilt.meteorology.frame import Box
-from stilt.meteorology.once import Alive, made_once, whole_file
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.meteorology.vertical import VerticalLevels
 from stilt.spatial import Bounds
@@ -112,7 +115,7 @@ class Cut:
         return Box(x0, x1, max(low_y - 1, 0), min(high_y, grid.ny))
 
 
-def crop_arl(source: ArlFile, cut: Cut, path: str | os.PathLike[str], *, alive: Alive | None = None) -> Path:
+def crop_arl(source: ArlFile, cut: Cut, path: str | os.PathLike[str]) -> Path:
     """
     Write a box of a file to another file.
 
@@ -124,8 +127,6 @@ def crop_arl(source: ArlFile, cut: Cut, path: str | os.PathLike[str], *, alive: 
         What to keep.
     path : path-like
         The file to write; it appears when it is complete.
-    alive : callable, optional
-        Called after every time that is done.
 
     Returns
     -------
@@ -140,12 +141,13 @@ def crop_arl(source: ArlFile, cut: Cut, path: str | os.PathLike[str], *, alive: 
     path = Path(path)
     inner = cut.box(source.grid)
     path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     for guard in GUARDS if inner.x0 > 0 else (0,):
         box = inner._replace(x0=max(inner.x0 - max(guard - 1, 0), 0))
         if box.x0 == 0:
             guard = 0  # the file's own first column leads from row to row
         try:
-            periods = list(_periods(source, cut, box, guard, alive))
+            periods = list(_periods(source, cut, box, guard))
         except _GuardTooNarrow:
             continue
         break
@@ -155,9 +157,17 @@ def crop_arl(source: ArlFile, cut: Cut, path: str | os.PathLike[str], *, alive: 
             "move the edge or enlarge the buffer."
         )
     layout = _layout(source, cut, box, max(len(period.corrections) for period in periods))
-    with whole_file(path) as temporary, temporary.open("xb") as stream:
-        for period in periods:
-            _write(stream, period, layout)
+    try:
+        with temporary.open("xb") as stream:
+            for period in periods:
+                _write(stream, period, layout)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
     return path
 
 
@@ -175,7 +185,7 @@ class _Period:
     corrections: bytes
 
 
-def _periods(source: ArlFile, cut: Cut, box: Box, guard: int, alive: Alive | None) -> Iterator[_Period]:
+def _periods(source: ArlFile, cut: Cut, box: Box, guard: int) -> Iterator[_Period]:
     nx, ny = box.x1 - box.x0, box.y1 - box.y0
     n_levels = len(_levels(source.levels, cut).heights)
     small_id = grid_id_of(nx, ny).encode()
@@ -211,8 +221,6 @@ def _periods(source: ArlFile, cut: Cut, box: Box, guard: int, alive: Alive | Non
                 records,
                 corrections.pack_corrections(guard - 1, entries) if entries else b"",
             )
-            if alive is not None:
-                alive()
 
 
 def _repack(
@@ -318,15 +326,25 @@ def cropped(source: ArlFile, cut: Cut, folder: Path | None = None) -> ArlFile:
         Where cut files lie; default ``met-crop`` under ``PYSTILT_CACHE_DIR``.
     """
     root = cache_root() / "met-crop" if folder is None else folder
+    path = root / cut_name(cut, source.identity(0)) / source.name
+    found = _opened(path)
+    if found is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(str(path), timeout=math.inf):
+            found = _opened(path) or open_arl(crop_arl(source, cut, path))
+    return found
+
+
+def cut_name(cut: Cut, identity: str) -> str:
+    """Name the folder of what is cut in one way from one thing."""
     bounds = cut.bounds
     box = (bounds.xmin, bounds.xmax, bounds.ymin, bounds.ymax, cut.buffer, cut.levels)
-    text = repr((FORMAT_VERSION, source.identity(0), box))
-    path = root / hashlib.sha256(text.encode()).hexdigest()[:24] / source.name
+    return hashlib.sha256(repr((FORMAT_VERSION, identity, box)).encode()).hexdigest()[:24]
 
-    def read() -> ArlFile | None:
-        try:
-            return open_arl(path)
-        except MetError:  # not ours, or damaged on the disk
-            return None
 
-    return made_once(path, lambda alive: crop_arl(source, cut, path, alive=alive), read)
+def _opened(path: Path) -> ArlFile | None:
+    """Open a file that was cut before; None when there is none or it is damaged."""
+    try:
+        return open_arl(path)
+    except MetError:
+        return None

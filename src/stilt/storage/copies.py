@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stilt.errors import StoreError, StoreFullError
-from stilt.storage.lock import publish_exclusively, remove_quietly, temporary_name
+from stilt.locks import publish_exclusively, remove_quietly, temporary_name
 
 COPIES_LIMIT = 20_000_000_000
 """Bytes of copies kept."""

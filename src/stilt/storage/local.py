@@ -4,7 +4,7 @@ Outputs in a folder of this machine or of a shared file system.
 Plain os calls, so that every promise can be traced to one: a whole-object write is
 a temporary file in the same folder, flushed to disk and renamed (why no more than that
 is flushed is in design/2026-11-22-remote-stores.md); a conditional
-write holds a `stilt.storage.lock.FileLock`; an existence check is one ``access``.
+write holds a `stilt.locks.FileLock`; an existence check is one ``access``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from stilt.errors import MissingObjectError, StoreError, StoreFullError
-from stilt.storage.layout import check_key
-from stilt.storage.lock import (
+from stilt.locks import (
     FileLock,
     is_abandoned,
     is_temporary,
@@ -27,6 +26,7 @@ from stilt.storage.lock import (
     remove_quietly,
     temporary_name,
 )
+from stilt.storage.layout import check_key
 
 T = TypeVar("T")
 

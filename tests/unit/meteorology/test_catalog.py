@@ -12,7 +12,6 @@ from stilt.errors import (
     MetFormatError,
     MetIntervalError,
     MetNotFoundError,
-    UnsupportedSettingError,
 )
 from stilt.meteorology import catalog
 from stilt.meteorology.catalog import open_available, open_series
@@ -188,12 +187,6 @@ def test_downloads_beside_the_data_are_not_looked_at(archive):
     for name in ("20190530_06.part", "20190530_06.md5", ".20190530_06.tmp"):
         (archive / name).write_text("x")
     open_series(config(archive), name="hrrr", start=hour("04"), end=hour("07"))
-
-
-def test_what_is_not_available_is_refused_by_name(archive):
-    """Download mode is refused, not ignored."""
-    with pytest.raises(UnsupportedSettingError, match="download"):
-        open_series(MetConfig(source="hrrr"), name="hrrr", start=hour("04"), end=hour("07"))
 
 
 @pytest.mark.parametrize(

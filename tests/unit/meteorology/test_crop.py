@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
 import numpy as np
 import pytest
 
+from stilt import locks
 from stilt.config import MetConfig
 from stilt.errors import MetFormatError
-from stilt.meteorology import catalog, crop, once, synthetic
+from stilt.meteorology import catalog, crop, synthetic
 from stilt.meteorology.arl.file import ArlFile
 from stilt.meteorology.arl.index import format_exact
 from stilt.meteorology.catalog import open_series
@@ -170,7 +172,7 @@ def test_runs_read_the_cut_files(archive, tmp_path):
 
 
 def test_of_many_workers_one_cuts(archive, tmp_path, monkeypatch):
-    """Eight threads ask at once: one file is made, all get it; a claim left by a dead worker is void."""
+    """Eight threads ask at once: one file is made, all get it; the lock of a dead worker is void."""
     source = ArlFile(archive / "2020060100")
     cut = Cut(Bounds(xmin=-101.0, xmax=-98.0, ymin=39.0, ymax=41.0))
     calls = []
@@ -196,6 +198,6 @@ def test_of_many_workers_one_cuts(archive, tmp_path, monkeypatch):
     assert len(calls) == 1
     (made,) = (tmp_path / "cut").rglob("2020*")
     made.unlink()
-    (made.parent / ".2020060100.claim").touch()
-    monkeypatch.setattr(once, "_STALE", -1.0)
+    dead = {"host": locks.host_identity(), "pid": 2**22 + 1, "start": "", "token": "x"}
+    (made.parent / ".lock.2020060100").write_text(json.dumps(dead))
     assert cropped(source, cut, tmp_path / "cut").path == made

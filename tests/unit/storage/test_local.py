@@ -13,13 +13,14 @@ import time
 
 import pytest
 
+from stilt import locks
 from stilt.errors import StoreError, StoreFullError
-from stilt.storage import LocalStore, lock, open_store
-from stilt.storage.lock import FileLock
+from stilt.locks import FileLock
+from stilt.storage import LocalStore, open_store
 
 HOLD = """
 import sys, time
-from stilt.storage.lock import FileLock
+from stilt.locks import FileLock
 with FileLock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -101,9 +102,9 @@ def test_a_heartbeat_from_elsewhere_keeps_the_lock(tmp_path):
 
 def test_a_reused_process_id_is_not_the_holder(tmp_path):
     """The process id is ours, its start is not."""
-    if not lock.process_start(os.getpid()):
+    if not locks.process_start(os.getpid()):
         pytest.skip("the system does not tell when a process started")
-    card = {"host": lock.host_identity(), "pid": os.getpid(), "start": "1", "token": "x"}
+    card = {"host": locks.host_identity(), "pid": os.getpid(), "start": "1", "token": "x"}
     (tmp_path / ".lock.n").write_text(json.dumps(card))
     with FileLock(str(tmp_path / "n")):
         pass
@@ -167,7 +168,7 @@ def test_exclusive_creation_without_hard_links(tmp_path, monkeypatch, link_error
     monkeypatch.setattr(os, "link", no_links)
     store = LocalStore(tmp_path)
     assert store.create("a", b"1")
-    assert not lock.publish_exclusively(str(_file(tmp_path / ".tmp.x")), str(tmp_path / "a"))
+    assert not locks.publish_exclusively(str(_file(tmp_path / ".tmp.x")), str(tmp_path / "a"))
     store.update("a", lambda old: old + b"2")
     assert store.read("a") == b"12"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -184,7 +185,7 @@ def test_leftovers_are_invisible_and_cleaned(tmp_path):
     store.write("s/a", b"")
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    mine = lock.temporary_name()
+    mine = locks.temporary_name()
     host = mine.split(".")[2]
     names = [mine, f".tmp.{host}.{process.pid}.abc", ".tmp.00000000.1.abc", ".tmp.00000000.1.old"]
     for name in names:

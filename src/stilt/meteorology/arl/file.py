@@ -29,7 +29,7 @@ from stilt.meteorology.arl.index import (
     parse_label,
     parse_layout,
 )
-from stilt.meteorology.arl.reader import decode
+from stilt.meteorology.arl.reader import decode, judge_checksums
 from stilt.meteorology.frame import Box, MetFrame
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.meteorology.vertical import VerticalLevels
@@ -248,23 +248,26 @@ class ArlFile:
         """
         Read the whole file and check every label and checksum.
 
+        A sum of 0 in the index means that none was kept, as in NOAA's files for some fields.
+
         Raises
         ------
         MetFormatError
             Naming the first record that does not match.
         """
-        for period in range(len(self.times)):
-            with self.path.open("rb") as stream:
+        with self.path.open("rb") as stream:
+            for period in range(len(self.times)):
+                damaged, read = [], 0
                 for level, name, offset, expected in self.records_of(period):
                     stream.seek(offset)
                     raw = stream.read(self.layout.record_bytes)
                     self.check_label(parse_label(raw, self.path, offset), period, level, name, offset)
                     found = checksum(np.frombuffer(raw, dtype=np.uint8, offset=LABEL_BYTES))
-                    if found != expected:
-                        raise MetFormatError(
-                            f"{self.path}: {name} of level {level} at {self.times[period]} UTC has "
-                            f"checksum {found}, the index says {expected}; the file is damaged. Get it again."
-                        )
+                    read += 1
+                    if expected not in (0, found):
+                        damaged.append((level, name, found, expected))
+                if damaged:
+                    judge_checksums(self, period, damaged, read)
 
 
 @functools.lru_cache(maxsize=65536)

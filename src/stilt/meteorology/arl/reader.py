@@ -90,6 +90,44 @@ def decode(
     return MetFrame(file.times[period], box, surface, upper, file.forecast_hours[period])
 
 
+def judge_checksums(file: ArlFile, period: int, damaged: list[tuple[int, str, int, int]], read: int) -> None:
+    """
+    Refuse a damaged file; where most sums differ the writer counts in another way: warn.
+
+    Parameters
+    ----------
+    file : ArlFile
+        The file.
+    period : int
+        Index of the time.
+    damaged : list of (level, variable, sum, sum in the index)
+        Records whose sums differ, at least one.
+    read : int
+        How many were looked at.
+
+    Raises
+    ------
+    MetFormatError
+        Naming the first of them.
+    """
+    if 2 * len(damaged) > read:
+        if file.path not in _WITHOUT_CHECKSUMS:
+            _WITHOUT_CHECKSUMS.add(file.path)
+            warnings.warn(
+                f"{file.path}: the checksums in its index records are not those of the ARL format, so "
+                "damage to this file cannot be noticed.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return
+    level, name, found, wanted = damaged[0]
+    raise MetFormatError(
+        f"{file.path}: {name} of level {level} at {file.times[period]} UTC has checksum {found}, "
+        f"the index says {wanted} ({len(damaged)} of {read} records differ); the file is damaged. "
+        "Get it again."
+    )
+
+
 class _Reader:
     """Reads the records of one period with one open file and one buffer."""
 
@@ -144,7 +182,7 @@ class _Reader:
                 if is_residual and not opening.label.is_missing:
                     field += residual
         if damaged:
-            self._judge(damaged, len(wanted))
+            judge_checksums(file, self.period, damaged, len(wanted))
         known.records.update(fresh)
         known.corrections = corrections
 
@@ -170,26 +208,6 @@ class _Reader:
                     self.buffer[LABEL_BYTES:], nx, row, column, value, label.exponent, label.precision,
                     box.x0, box.x1, out[row - box.y0],
                 )  # fmt: skip
-
-    def _judge(self, damaged: list[tuple[int, str, int, int]], read: int) -> None:
-        """Refuse a damaged file; where most sums differ the writer counts in another way: warn."""
-        file = self.file
-        if 2 * len(damaged) > read:
-            if file.path not in _WITHOUT_CHECKSUMS:
-                _WITHOUT_CHECKSUMS.add(file.path)
-                warnings.warn(
-                    f"{file.path}: the checksums in its index records are not those of the ARL format, so "
-                    "damage to this file cannot be noticed.",
-                    UserWarning,
-                    stacklevel=4,
-                )
-            return
-        level, name, found, wanted = damaged[0]
-        raise MetFormatError(
-            f"{file.path}: {name} of level {level} at {file.times[self.period]} UTC has checksum {found}, "
-            f"the index says {wanted} ({len(damaged)} of {read} records differ); the file is damaged. "
-            "Get it again."
-        )
 
     def _rows(self, stream: BinaryIO, offset: int) -> None:
         """Read the rows of the box to their places in the buffer."""
