@@ -26,6 +26,8 @@ _NO_RESULT_KEYS = frozenset({"rm_dat", "timeout", "kmsl", "zicontroltf"})
 # n_min: when to give up. file_tres: narrows a search. backend, directories: where bytes come from.
 _MET_KEYS = ("source", "file_format")
 _GRIDDED_KEYS = ("preset", "variables")
+_GRIDDED_KEYS_IF_GIVEN = ("winds",)
+"""Came later: without them records of earlier releases stay what they were."""
 _SUBGRID_KEYS = ("subgrid_bounds", "subgrid_buffer", "subgrid_levels")
 
 
@@ -64,6 +66,8 @@ def _met_settings(met: MetConfig) -> dict[str, Any]:
         values |= {key: getattr(met, key) for key in _SUBGRID_KEYS}
     if met.is_gridded:
         values |= {key: getattr(met, key) for key in _GRIDDED_KEYS}
+        given = {key: getattr(met, key) for key in _GRIDDED_KEYS_IF_GIVEN}
+        values |= {key: value for key, value in given.items() if value is not None}
     return values
 
 

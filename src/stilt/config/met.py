@@ -121,6 +121,11 @@ class MetConfig(Section):
     preset: Literal["era5", "wrf", "cf"] = Field(
         default="cf", description="Which conventions the data at `path` follow [name]."
     )
+    winds: Literal["grid", "earth"] | None = Field(
+        default=None,
+        description="Whether winds of projected data at `path` point along the grid or to the east and north "
+        "[name]; none: as their attributes say.",
+    )
     variables: dict[str, GriddedVariable] = Field(
         default_factory=dict,
         description="Variables of the data by ARL name, where the preset does not find them "
@@ -228,7 +233,7 @@ class MetConfig(Section):
             )
         if self.directory is not None and self.source is not None:
             raise ValueError(f"both directory and source '{self.source}' are given; keep one of them")
-        gridded = [name for name in ("path", "engine", "variables") if getattr(self, name)]
+        gridded = [name for name in ("path", "engine", "winds", "variables") if getattr(self, name)]
         if "preset" in self.model_fields_set:
             gridded.append("preset")
         if self.source == XARRAY and not self.path:

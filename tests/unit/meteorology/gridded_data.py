@@ -98,6 +98,85 @@ def era5(world: World, *, descending: bool = True, from_zero: bool = True) -> tu
     return above, below
 
 
+def projected(
+    world: World, *, earth_relative: bool, descending: bool = False, radius: float = EARTH_RADIUS_KM * 1000.0
+) -> xr.Dataset:
+    """
+    A world on sigma levels of a Lambert grid as plain CF data: x and y in metres, a grid mapping.
+
+    Plane and directions are those of PROJ and of the textbook, not our own: on a tangent cone north is
+    turned from the y axis by the sine of the tangent latitude times the longitude from the central one.
+    """
+    import pyproj
+
+    grid = world.grid
+    cone = pyproj.Proj(proj="lcc", lat_1=grid.tangent_lat, lat_2=grid.tangent_lat, lat_0=grid.tangent_lat,
+                       lon_0=grid.ref_lon, a=radius, b=radius)  # fmt: skip
+    x, y = np.meshgrid(np.arange(1.0, grid.nx + 1), np.arange(1.0, grid.ny + 1))
+    lon, lat = grid.to_lonlat(x, y)
+    first_x, first_y = cone(lon[0, 0], lat[0, 0])
+    step = grid.size * radius / EARTH_RADIUS_KM
+    dims, flat = ("time", "lev", "y", "x"), ("time", "y", "x")
+    turn = np.sin(np.radians(grid.tangent_lat)) * np.radians((lon - grid.ref_lon + 180.0) % 360.0 - 180.0)
+
+    def winds(u: str, v: str, upper: bool) -> tuple[np.ndarray, np.ndarray]:
+        along_x, along_y = stack(world, u, upper), stack(world, v, upper)
+        if not earth_relative:
+            return along_x, along_y
+        return (
+            along_x * np.cos(turn) + along_y * np.sin(turn),
+            along_y * np.cos(turn) - along_x * np.sin(turn),
+        )
+
+    east, north = ("eastward_wind", "northward_wind") if earth_relative else ("x_wind", "y_wind")
+    (u, v), (u10, v10) = winds("UWND", "VWND", True), winds("U10M", "V10M", False)
+    upper = {
+        "temp": (stack(world, "TEMP", True), "K", "air_temperature"),
+        "uu": (u, "m s-1", east),
+        "vv": (v, "m s-1", north),
+        "omega": (stack(world, "WWND", True) * 100.0, "Pa s-1", "lagrangian_tendency_of_air_pressure"),
+        "qv": (stack(world, "SPHU", True), "kg kg-1", "specific_humidity"),
+        "press": (stack(world, "PRES", True) * 100.0, "Pa", "air_pressure"),
+    }
+    plain = {
+        "orog": ("SHGT", 1.0, "m", "surface_altitude"), "ps": ("PRSS", 100.0, "Pa", "surface_air_pressure"),
+        "tas": ("T02M", 1.0, "K", "air_temperature"), "ustar": ("USTR", 1.0, "m s-1", None),
+        "hfss": ("SHTF", 1.0, "W m-2", "surface_upward_sensible_heat_flux"),
+        "rsds": ("DSWF", 1.0, "W m-2", None),
+        "zmla": ("PBLH", 1.0, "m", None), "z0": ("RGHS", 1.0, "m", None), "clt": ("TCLD", 1.0, "%", None),
+    }  # fmt: skip
+    surface = {
+        name: (stack(world, arl, False) * factor, units, standard)
+        for name, (arl, factor, units, standard) in plain.items()
+        if arl in world.frames[0].surface
+    }
+    surface |= {"uas": (u10, "m s-1", east), "vas": (v10, "m s-1", north)}
+    made = xr.Dataset(
+        {
+            name: (axes, values, {"units": units, "grid_mapping": "crs", "standard_name": said or ""})
+            for axes, group in ((dims, upper), (flat, surface))
+            for name, (values, units, said) in group.items()
+        },
+        {
+            "time": world.times.astype("datetime64[ns]"),
+            "lev": ("lev", np.array(world.levels.heights[1:]),
+                    {"standard_name": "atmosphere_sigma_coordinate"}),
+            "lat": (("y", "x"), lat, {"units": "degrees_north", "standard_name": "latitude"}),
+            "lon": (("y", "x"), lon, {"units": "degrees_east", "standard_name": "longitude"}),
+            "x": ("x", first_x + step * np.arange(grid.nx),
+                  {"units": "m", "standard_name": "projection_x_coordinate"}),
+            "y": ("y", first_y + step * np.arange(grid.ny),
+                  {"units": "m", "standard_name": "projection_y_coordinate"}),
+        },
+    )  # fmt: skip
+    made["crs"] = ((), 0, {
+        "grid_mapping_name": "lambert_conformal_conic", "standard_parallel": grid.tangent_lat,
+        "longitude_of_central_meridian": (grid.ref_lon + 180.0) % 360.0 - 180.0,
+        "latitude_of_projection_origin": grid.tangent_lat, "earth_radius": radius,
+    })  # fmt: skip
+    return made.isel(y=slice(None, None, -1)) if descending else made
+
+
 def staggered(field: np.ndarray, axis: int) -> np.ndarray:
     """Values half a cell to either side of a field that is linear along an axis."""
     field = np.moveaxis(field, axis, -1)

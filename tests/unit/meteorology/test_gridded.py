@@ -134,6 +134,94 @@ def test_wrf_is_destaggered_and_put_on_its_map(wrf_file, sheared):
     assert np.abs(y - corners[1]).max() < 0.01
 
 
+@pytest.fixture(scope="module")
+def turning():
+    """A vortex on sigma levels over a Lambert grid whose north is up to 6 degrees off its y axis."""
+    grid = HorizontalGrid.lambert(40.0, -105.0, 12.0, 41, 37, center_lat=39.0, center_lon=-97.0)
+    return synthetic.vortex(grid=grid, hours=3, flux=80.0, contents=Contents(pres=True))
+
+
+@pytest.mark.parametrize("earth_relative", [False, True])
+@pytest.mark.parametrize(("descending", "radius"), [(False, 6371200.0), (True, 6371229.0)])
+def test_projected_data_keep_their_directions(turning, tmp_path, earth_relative, descending, radius):
+    """Winds along the grid stay, winds to east and north are turned; rows may go south, Earths differ."""
+    made = data.projected(turning, earth_relative=earth_relative, descending=descending, radius=radius)
+    made.to_netcdf(tmp_path / "lcc.nc")
+    file = open_gridded(MetConfig(source="xarray", path=str(tmp_path / "lcc.nc")), "lcc")
+    assert_fields(file, turning, 2e-6)
+    assert {"UWND", "VWND", "WWND", "TEMP", "SPHU", "PRES"} == set(file.variables[1])
+    assert {"U10M", "V10M", "T02M", "PRSS"} <= set(file.variables[0])
+    assert file.levels.heights == turning.levels.heights
+    corners = np.array([1.0, 41.0, 1.0, 41.0]), np.array([1.0, 1.0, 37.0, 37.0])
+    x, y = file.grid.to_xy(*turning.grid.to_lonlat(*corners))
+    assert max(np.abs(x - corners[0]).max(), np.abs(y - corners[1]).max()) < 1e-5
+    # one component alone, over a box, is that of the whole
+    some = file.decode(1, Box(5, 9, 6, 11), (), ("VWND",)).upper["VWND"]
+    whole = file.decode(1, Box(0, 41, 0, 37), (), ("UWND", "VWND")).upper["VWND"]
+    np.testing.assert_array_equal(some, whole[:, 6:11, 5:9])
+
+
+def test_directions_that_are_not_said_are_not_guessed(turning, tmp_path):
+    made = data.projected(turning, earth_relative=True)
+    for name in ("uu", "vv", "uas", "vas"):
+        del made[name].attrs["standard_name"]
+    made = made.rename(uu="ua", vv="va")
+    made.to_netcdf(tmp_path / "lcc.nc")
+    met = MetConfig(source="xarray", path=str(tmp_path / "lcc.nc"))
+    with pytest.raises(MetFormatError, match=r"ua does not say whether .* give winds: grid or winds: earth"):
+        open_gridded(met, "lcc")
+    assert_fields(open_gridded(met.replace(winds="earth"), "lcc"), turning, 2e-6)
+    away = open_gridded(met.replace(winds="grid"), "lcc").decode(0, BOX, (), ("UWND",)).upper["UWND"]
+    assert np.abs(away - turning.frames[0].upper["UWND"][:, 5:30, 3:20]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda made: made["crs"].attrs.update(grid_mapping_name="rotated_latitude_longitude"),
+            "of projections",
+        ),
+        (
+            lambda made: made["crs"].attrs.update(earth_radius=6400000.0),
+            "latitudes and longitudes put points up to .* cells apart",
+        ),
+        (lambda made: made["x"].attrs.pop("units"), "x has no units; x and y of a projection"),
+        (lambda made: made["x"].attrs.update(units="degrees"), "x has units 'degrees'"),
+        (
+            lambda made: made["crs"].attrs.pop("longitude_of_central_meridian"),
+            "has no longitude_of_central_meridian",
+        ),
+        (lambda made: made["crs"].attrs.clear(), "not understood"),
+    ],
+)
+def test_a_projection_that_cannot_be_read_is_refused(turning, tmp_path, change, message):
+    made = data.projected(turning, earth_relative=False)
+    change(made)
+    made.to_netcdf(tmp_path / "lcc.nc")
+    with pytest.raises(MetFormatError, match=message):
+        open_gridded(MetConfig(source="xarray", path=str(tmp_path / "lcc.nc")), "lcc")
+
+
+def test_cells_that_are_not_square_are_refused(turning, tmp_path):
+    made = data.projected(turning, earth_relative=False)
+    made = made.assign_coords(x=made["x"] * 2.0)
+    made["x"].attrs = {"units": "m", "standard_name": "projection_x_coordinate"}
+    made.to_netcdf(tmp_path / "lcc.nc")
+    with pytest.raises(MetFormatError, match="square cells"):
+        open_gridded(MetConfig(source="xarray", path=str(tmp_path / "lcc.nc")), "lcc")
+
+
+def test_sigma_levels_make_their_pressure(turning, tmp_path):
+    made = data.projected(turning, earth_relative=False).drop_vars("press")
+    made["ptop"] = ((), 5000.0, {"units": "Pa"})
+    made.to_netcdf(tmp_path / "lcc.nc")
+    file = open_gridded(MetConfig(source="xarray", path=str(tmp_path / "lcc.nc")), "lcc")
+    frame = file.decode(0, BOX, ("PRSS",), ("PRES",))
+    sigma = np.array(file.levels.heights[1:])[:, None, None]
+    np.testing.assert_allclose(frame.upper["PRES"], 50.0 + sigma * (frame.surface["PRSS"] - 50.0), rtol=1e-6)
+
+
 def plain_cf(world):
     """The same data under names of their own, known by standard names only."""
     above, below = data.era5(world)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ from stilt.meteorology.gridded.fields import (
     scale_of,
     squeeze,
 )
-from stilt.meteorology.gridded.horizontal import Axes, latlon_grid, wrf_grid
+from stilt.meteorology.gridded.horizontal import Axes, cf_grid, north_of, wrf_grid
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.meteorology.vertical import PRESSURE, SIGMA, VerticalLevels
 
@@ -52,6 +52,8 @@ _ERA5_HOURS = 1.0
 _WRF_STAGGERED = {"U": "west_east_stag", "V": "south_north_stag", "W": "bottom_top_stag"}
 _WRF_UPPER = {"PRES": ("P", "PB"), "TEMP": ("T", "P", "PB"), "UWND": ("U",), "VWND": ("V",), "DZDT": ("W",),
               "SPHU": ("QVAPOR",)}  # fmt: skip
+_PAIRS = (("UWND", "VWND"), ("U10M", "V10M"), ("UMOF", "VMOF"))
+"""Components of vectors, along x or to the east first."""
 _WRF_POISSON = 287.0 / 1004.5
 _MODEL_IDS = {"era5": "ERA5", "wrf": "WRFD", "cf": "CFNC"}
 
@@ -86,6 +88,7 @@ class GriddedFile:
 
     def __init__(self, name: str, met: MetConfig) -> None:
         self._met_name, self._engine, self._preset = name, met.engine, met.preset
+        self._winds = met.winds
         self._variables: Mapping[str, GriddedVariable] = met.variables
         self._paths = expand(met.paths, name)
         self._stamps = tuple(stamp(path) for path in self._paths)
@@ -93,7 +96,7 @@ class GriddedFile:
         first = self._upper_dataset()
         self.grid: HorizontalGrid
         self._axes: Axes
-        read = wrf_grid if self._preset == "wrf" else latlon_grid
+        read = wrf_grid if self._preset == "wrf" else cf_grid
         self.grid, self._axes = read(self._dataset(first), first)
         self._places: dict[str, list[_Place]] = {}
         for kind in FIELDS:
@@ -106,6 +109,7 @@ class GriddedFile:
         if {"UMOF", "VMOF"} & set(self._places) != {"UMOF", "VMOF"} or "USTR" in self._places:
             self._places.pop("UMOF", None)
             self._places.pop("VMOF", None)
+        self._turned = self._find_turned()
         self.levels, self._order = self._find_levels(first)
         self.times = self._common_times()
         self.forecast_hours = (0,) * len(self.times)
@@ -147,7 +151,7 @@ class GriddedFile:
 
     def identity(self, period: int) -> str:
         """Name the stored fields of one time: files, times of change, and how they are read."""
-        how = repr((self._paths, self._stamps, self._preset, sorted(self._variables.items())))
+        how = repr((self._paths, self._stamps, self._preset, self._winds, sorted(self._variables.items())))
         digest = hashlib.sha256(how.encode()).hexdigest()[:24]
         return f"xarray|{digest}|{self.times[period]}"
 
@@ -161,8 +165,13 @@ class GriddedFile:
                     f"{path} has changed while it was in use. Wait until it is complete and run again."
                 )
         time = self.times[period]
-        surface = {name: self._field(name, time, box) for name in surface_names}
-        upper = {name: self._field(name, time, box) for name in upper_names}
+        read = functools.cache(functools.partial(self._field, time=time, box=box))
+
+        def field(name: str) -> NDArray[np.float32]:
+            return self._turn(name, read, box) if name in self._turned else read(name)
+
+        surface = {name: field(name) for name in surface_names}
+        upper = {name: field(name) for name in upper_names}
         return MetFrame(time, box, surface, upper, 0)
 
     # --- finding
@@ -347,18 +356,39 @@ class GriddedFile:
             return VerticalLevels(PRESSURE, (0.0, *(round(float(p), 4) for p in pressure[order]))), order
         if "PRSS" not in self._places:
             raise MetVariableError(f"met '{self._met_name}': model levels need surface pressure (sp, ps).")
+        sigma = None
+        if coordinate is not None and coordinate.attrs.get("standard_name") == "atmosphere_sigma_coordinate":
+            sigma = coordinate.values.astype(float)
         if "PRES" in self._places:
-            place = self._places["PRES"][0]
-            variable = self._dataset(place.path)[place.name]
-            column = variable.isel({dim: 0 for dim in variable.dims if dim != self._vertical}).values.astype(
-                float
-            )
-            nominal = (column * place.factor) / float((column * place.factor).max())
+            nominal = self._nominal_sigma() if sigma is None else sigma
             return _sigma(nominal), np.argsort(-nominal)
+        if sigma is not None:
+            self._hybrid = self._top_pressure(dataset, first) * (1.0 - sigma), sigma
+            return _sigma(sigma), np.argsort(-sigma)
         a, b = self._coefficients(dataset, first)
         self._hybrid = a, b
         nominal = a / _STANDARD_PRESSURE + b
         return _sigma(nominal), np.argsort(-nominal)
+
+    def _nominal_sigma(self) -> NDArray[np.float64]:
+        """Return the pressure on levels over the one at the ground, in the first column."""
+        ratios = []
+        for name in ("PRES", "PRSS"):
+            place = self._places[name][0]
+            variable = self._dataset(place.path)[place.name]
+            column = variable.isel({dim: 0 for dim in variable.dims if dim != self._vertical})
+            ratios.append(column.values.astype(float) * place.factor + place.offset)
+        return np.asarray(ratios[0] / ratios[1])
+
+    def _top_pressure(self, dataset: xr.Dataset, first: str) -> float:
+        """Return the pressure at the top of sigma levels [hPa]."""
+        for name in ("ptop", "p_top", "P_TOP"):
+            if name in dataset:
+                factor, _ = scale_of("pressure", dataset[name].attrs.get("units"), f"{first}: {name}")
+                return float(np.ravel(dataset[name].values)[0]) * factor
+        raise MetFormatError(
+            f"{first}: sigma levels need the pressure at their top (ptop), or a pressure variable."
+        )
 
     def _coefficients(
         self, dataset: xr.Dataset, first: str
@@ -375,6 +405,46 @@ class GriddedFile:
             f"{first}: the pressure of its model levels is not given; add hyam and hybm [Pa, 1], or a "
             "pressure variable."
         )
+
+    # --- directions
+
+    def _find_turned(self) -> frozenset[str]:
+        """Tell which components point east and north on a grid whose axes do not."""
+        if self.grid.is_latlon or self._preset == "wrf":
+            return frozenset()
+        turned: set[str] = set()
+        for pair in _PAIRS:
+            if all(name in self._places for name in pair) and self._points_east(pair):
+                turned.update(pair)
+        return frozenset(turned)
+
+    def _points_east(self, pair: tuple[str, str]) -> bool:
+        place = self._places[pair[0]][0]
+        attributes = self._dataset(place.path)[place.name].attrs
+        if self._winds is not None:
+            return self._winds == "earth"
+        standard = str(attributes.get("standard_name", ""))
+        if "eastward" in standard and not standard.startswith("grid_"):
+            return True
+        if standard.startswith(("x_", "grid_eastward")) or "_x_" in standard:
+            return False
+        if "GRIB_uvRelativeToGrid" in attributes:
+            return not attributes["GRIB_uvRelativeToGrid"]
+        if pair[0] == "UMOF":
+            return False  # only the size of the stress is used
+        raise MetFormatError(
+            f"{place.path}: {place.name} does not say whether it points along the grid or to the east "
+            "(standard_name x_wind or eastward_wind); give winds: grid or winds: earth for this met."
+        )
+
+    def _turn(self, name: str, read: Callable[[str], NDArray[np.float32]], box: Box) -> NDArray[np.float32]:
+        """Turn a component from east and north to the axes of the grid."""
+        east, north = next(pair for pair in _PAIRS if name in pair)
+        u, v = read(east), read(north)
+        x, y = np.meshgrid(np.arange(box.x0, box.x1) + 1.0, np.arange(box.y0, box.y1) + 1.0)
+        along_x, along_y = north_of(self.grid, x, y)
+        along = u * along_y + v * along_x if name == east else v * along_y - u * along_x
+        return along.astype(np.float32)
 
     # --- reading
 
@@ -469,7 +539,7 @@ _described: dict[object, GriddedFile] = {}
 def open_gridded(met: MetConfig, name: str) -> GriddedFile:
     """Describe the data of a section with ``source: xarray``, again only when files have changed."""
     paths = expand(met.paths, name)
-    how = repr((paths, met.engine, met.preset, sorted(met.variables.items())))
+    how = repr((paths, met.engine, met.preset, met.winds, sorted(met.variables.items())))
     key = name, how, tuple(stamp(path) for path in paths)
     found = _described.get(key)
     if found is None:
