@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -96,6 +97,71 @@ def era5(world: World, *, descending: bool = True, from_zero: bool = True) -> tu
         above, below = above.isel(latitude=slice(None, None, -1)), below.isel(latitude=slice(None, None, -1))
         above = above.isel(pressure_level=slice(None, None, -1))
     return above, below
+
+
+def model_levels(world: World) -> tuple[xr.Dataset, xr.Dataset]:
+    """A world on hybrid levels as ECMWF's model levels, from the top, with hyam [Pa] and hybm."""
+    above, below = era5(world)
+    heights = np.array(world.levels.heights[1:])[::-1]
+    a, b = np.floor(heights) * 100.0, heights % 1.0
+    above = above.drop_vars(["z"], errors="ignore").rename(pressure_level="hybrid")
+    above = above.assign_coords(hybrid=("hybrid", np.arange(1, heights.size + 1), {"positive": "down"}))
+    above["hyam"], above["hybm"] = ("hybrid", a, {"units": "Pa"}), ("hybrid", b, {"units": "1"})
+    return above, below
+
+
+_PARAMETERS = {
+    "t": 130, "u": 131, "v": 132, "w": 135, "q": 133, "r": 157, "z": 129, "sp": 134, "t2m": 167, "u10": 165,
+    "v10": 166, "zust": 228003, "sshf": 146, "blh": 159, "fsr": 244,
+}  # fmt: skip
+
+
+def write_grib(dataset: xr.Dataset, path: Path) -> None:
+    """Write what `era5` or `model_levels` made as ECMWF's GRIB, 24 bits a value, with eccodes."""
+    import eccodes
+
+    hybrid = "hybrid" in dataset.dims
+    level_name = "hybrid" if hybrid else "pressure_level"
+    lat, lon = dataset["latitude"].values, dataset["longitude"].values
+    with path.open("wb") as stream:
+        for name in dataset.data_vars:
+            if name not in _PARAMETERS:
+                continue
+            upper = level_name in dataset[name].dims
+            for number, time in enumerate(dataset["valid_time"].values.astype("datetime64[s]")):
+                for level in dataset[level_name].values if upper else [0]:
+                    message = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib1")
+                    kind = ("hybrid" if hybrid else "isobaricInhPa") if upper else "surface"
+                    date, hour = int(str(time)[:10].replace("-", "")), int(str(time)[11:13])
+                    for key, value in {
+                        "centre": 98, "dataDate": date, "dataTime": hour * 100,
+                        "Ni": lon.size, "Nj": lat.size, "paramId": _PARAMETERS[name], "typeOfLevel": kind,
+                        "level": int(level), "latitudeOfFirstGridPointInDegrees": float(lat[0]),
+                        "latitudeOfLastGridPointInDegrees": float(lat[-1]),
+                        "longitudeOfFirstGridPointInDegrees": float(lon[0]),
+                        "longitudeOfLastGridPointInDegrees": float(lon[-1]),
+                        "iDirectionIncrementInDegrees": float(lon[1] - lon[0]),
+                        "jDirectionIncrementInDegrees": float(abs(lat[1] - lat[0])),
+                        "jScansPositively": int(lat[1] > lat[0]), "bitsPerValue": 24,
+                    }.items():  # fmt: skip
+                        eccodes.codes_set(message, key, value)
+                    if upper and hybrid:
+                        eccodes.codes_set(message, "PVPresent", 1)
+                        halves = [_halves(dataset[each].values) for each in ("hyam", "hybm")]
+                        eccodes.codes_set_array(message, "pv", np.concatenate(halves))
+                    part = dataset[name].isel(valid_time=number)
+                    part = part.sel({level_name: level}) if upper else part
+                    eccodes.codes_set_values(message, part.values.astype(float).ravel())
+                    eccodes.codes_write(message, stream)
+                    eccodes.codes_release(message)
+
+
+def _halves(full: np.ndarray) -> np.ndarray:
+    """Values between levels whose means are the values on them."""
+    halves = [0.0]
+    for value in full:
+        halves.append(2.0 * value - halves[-1])
+    return np.array(halves)
 
 
 def projected(

@@ -28,6 +28,7 @@ from stilt.meteorology.gridded.file import open_gridded
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.meteorology.synthetic import Contents
 from stilt.receptors import PointReceptor
+from stilt.transport.measures import compare_ensembles
 from stilt.transport.native.engine import NativeEngine
 from stilt.transport.native.tiles import ColumnPool, TileCache
 from stilt.transport.protocol import TransportRequest
@@ -359,10 +360,14 @@ def test_settings_that_do_not_go_together_are_refused(section, message):
         MetConfig(**section)
 
 
-def run(met, cache, **settings):
-    lon, lat = (-107.4, 38.6) if "era5" in cache.name else (-99.0, 38.9)
+def receptor_of(name, height=300.0):
+    lon, lat = (-107.4, 38.6) if "era5" in name else (-99.0, 38.9)
+    return PointReceptor("2020-06-01 04:00", lon, lat, height)
+
+
+def run(met, cache, height=300.0, **settings):
     params = TransportParams(**{"n_hours": -3, "numpar": 100, "nturb": 1, **settings})
-    receptor = PointReceptor("2020-06-01 04:00", lon, lat, 300.0)
+    receptor = receptor_of(cache.name, height)
     request = TransportRequest(receptor, "m", met, params)
     return NativeEngine(ColumnPool(TileCache(cache))).run(request).particles
 
@@ -422,3 +427,109 @@ def test_the_hysplit_engine_says_that_it_needs_arl_files(era5_files):
     request = TransportRequest(receptor, "era5", era5_met(era5_files), TransportParams(n_hours=-1))
     with pytest.raises(UnsupportedSettingError, match=r"met 'era5': source xarray .*stilt met convert"):
         _series(request)
+
+
+@pytest.mark.slow
+def test_ensembles_through_netcdf_and_through_arl_are_two_seeds_of_one(era5_files, wrf_file, tmp_path):
+    """With turbulence: as far from runs through packed ARL files as another of their seeds."""
+    for name, met in (
+        ("era5", era5_met(era5_files)),
+        ("wrf", MetConfig(source="xarray", path=str(wrf_file), preset="wrf")),
+    ):
+        arl = convert_to_arl(open_gridded(met, name), tmp_path / f"{name}.arl")
+        settings = {"height": 50.0, "numpar": 300, "nturb": 0}
+        reference = [run((arl,), tmp_path / f"{name}-arl", seed=seed, **settings) for seed in (1, 2, 3, 4)]
+        scores = [
+            [
+                compare_ensembles(
+                    run(each, tmp_path / f"{name}-{how}", seed=seed, **settings),
+                    reference,
+                    receptor_of(name, 50.0),
+                ).overall
+                for seed in (7, 8, 9)
+            ]
+            for how, each in (("nc", met), ("arl", (arl,)))
+        ]
+        print(name, "scores through NetCDF, through ARL", scores)
+        assert np.mean(scores[0]) <= 1.5
+        # each seed stands where it stands through the ARL file
+        np.testing.assert_allclose(scores[0], scores[1], atol=0.1)
+
+
+# --- model levels, and GRIB
+
+
+@pytest.fixture(scope="module")
+def hybrid_shear():
+    """Wind that grows with height, u = 2 + 0.005 z, on hybrid levels with offsets."""
+    world = synthetic.shear(
+        grid=LATLON, levels=synthetic.hybrid_levels(), hours=4, flux=80.0, contents=Contents(pres=True)
+    )
+    assert any(height >= 1.0 for height in world.levels.heights[1:])
+    return world
+
+
+def assert_model_levels(met, world, tmp_path, tolerance):
+    file = open_gridded(met, "era5ml")
+    assert_fields(file, world, tolerance)
+    assert "PRES" in file.variables[1]
+    again = ArlFile(convert_to_arl(file, tmp_path / "ml.arl"))
+    again.verify()
+    for name, each in (("era5-nc", met), ("era5-arl", (again.path,))):
+        table = run(each, tmp_path / name)
+        end = table[table["time"] == -180].iloc[0]
+        x, _ = LATLON.to_xy([-107.4, end["long"]], [38.6, 38.6])
+        gx, _ = LATLON.spacing(x.mean(), 15.4)
+        assert float((x[0] - x[1]) * gx) == pytest.approx((2.0 + 0.005 * 300.0) * 3 * 3600, rel=0.03)
+
+
+def test_model_levels_carry_particles_where_they_should(hybrid_shear, tmp_path):
+    """ECMWF's a and b with surface pressure: pressures to rounding, and 38 km in three hours at 300 m."""
+    above, below = data.model_levels(hybrid_shear)
+    above.to_netcdf(tmp_path / "ml.nc")
+    below.to_netcdf(tmp_path / "sfc.nc")
+    assert_model_levels(era5_met(tmp_path), hybrid_shear, tmp_path, 2e-6)
+    above.drop_vars("hyam").to_netcdf(tmp_path / "bare.nc")
+    bare = era5_met(tmp_path, path=[str(tmp_path / "bare.nc"), str(tmp_path / "sfc.nc")])
+    with pytest.raises(MetFormatError, match="the pressure of its model levels is not given; add hyam"):
+        open_gridded(bare, "era5")
+
+
+@pytest.fixture
+def write_grib():
+    pytest.importorskip("eccodes", reason="cfgrib and eccodes are not installed")
+    pytest.importorskip("cfgrib", reason="cfgrib and eccodes are not installed")
+    return data.write_grib
+
+
+@pytest.mark.parametrize("engine", ["cfgrib", None])
+def test_grib_is_read_like_netcdf(swirl, write_grib, tmp_path, engine):
+    """ERA5 on pressure levels as GRIB of 24 bits; no index files are left beside the data."""
+    above, below = data.era5(swirl)
+    write_grib(above, tmp_path / "pl.grib")
+    write_grib(below, tmp_path / "sfc.grib")
+    met = era5_met(tmp_path, path=str(tmp_path / "*.grib"), engine=engine)
+    file = open_gridded(met, "era5")
+    assert_fields(file, swirl, 1e-5)
+    assert {"SHGT", "PRSS", "T02M", "U10M", "V10M", "USTR", "SHTF", "PBLH", "RGHS"} == set(file.variables[0])
+    assert {"TEMP", "UWND", "VWND", "WWND", "SPHU", "HGTS"} == set(file.variables[1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pl.grib", "sfc.grib"]
+
+
+def test_grib_on_model_levels_brings_its_coefficients(hybrid_shear, write_grib, tmp_path):
+    above, below = data.model_levels(hybrid_shear)
+    write_grib(above, tmp_path / "ml.grib")
+    write_grib(below, tmp_path / "sfc.grib")
+    met = era5_met(tmp_path, path=str(tmp_path / "*.grib"), engine="cfgrib")
+    assert_model_levels(met, hybrid_shear, tmp_path, 2e-5)
+
+
+def test_grib_of_several_kinds_in_one_file_says_to_split_it(swirl, write_grib, tmp_path):
+    above, below = data.era5(swirl)
+    write_grib(above[["t"]], tmp_path / "a.grib")
+    write_grib(below[["z"]], tmp_path / "b.grib")
+    write_grib(above[["z"]], tmp_path / "c.grib")
+    both = tmp_path / "both.grib"
+    both.write_bytes(b"".join((tmp_path / f"{name}.grib").read_bytes() for name in "abc"))
+    with pytest.raises(MetFormatError, match=r"both.grib (holds several kinds|cannot be read)"):
+        open_gridded(era5_met(tmp_path, path=str(both), engine="cfgrib"), "era5")

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _WRF_TIME = "Times"
+_GRIB = (".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2")
 
 
 def expand(paths: Sequence[str], name: str) -> tuple[str, ...]:
@@ -65,10 +66,14 @@ def _open(path: str, engine: str | None, pid: int, stamp_: tuple[int, int]) -> x
     engine = engine or ("zarr" if is_store else None)
     if not is_store and stamp_[0] == 0 and "://" not in path:
         raise MetFormatError(f"{path} is empty (0 bytes). Get it again or remove it.")
+    more: dict[str, Any] = {}
+    if engine == "cfgrib" or (engine is None and path.lower().endswith(_GRIB)):
+        # no index files beside the data; the coefficients of model levels
+        engine, more = "cfgrib", {"backend_kwargs": {"indexpath": "", "read_keys": ["pv"], "errors": "raise"}}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # oddities of encodings, which the user cannot mend
-            return xr.open_dataset(path, engine=engine, cache=False, decode_timedelta=False)
+            return xr.open_dataset(path, engine=engine, cache=False, decode_timedelta=False, **more)
     except ImportError as error:
         raise MissingExtraError(f"{path} needs a package that is not installed: {error}.") from error
     except MemoryError:
@@ -81,6 +86,11 @@ def _open(path: str, engine: str | None, pid: int, stamp_: tuple[int, int]) -> x
                 "zarr, h5netcdf, netcdf4), or correct `engine`."
             ) from error
         said = " ".join(str(error).split())[:160]
+        if engine == "cfgrib" and "multiple values for" in said:
+            raise MetFormatError(
+                f"{path} holds several kinds of levels or times ({said}); split it into files of one kind, "
+                "such as with grib_copy, and name them all in `path`."
+            ) from error
         raise MetFormatError(
             f"{path} cannot be read by xarray ({said}). Get it again or give `engine`."
         ) from error
@@ -116,6 +126,11 @@ def times_of(dataset: xr.Dataset, path: str) -> tuple[str | None, NDArray[np.dat
         if name not in dataset.coords:
             continue
         coordinate = dataset[name]
+        if coordinate.ndim > 1 and name == "valid_time":
+            raise MetFormatError(
+                f"{path}: its valid times lie in two dimensions ({', '.join(map(str, coordinate.dims))}), as "
+                "those of several forecasts; choose one for each hour, such as with xarray or cdo."
+            )
         if not np.issubdtype(coordinate.dtype, np.datetime64):
             if coordinate.dtype == object and str(coordinate.attrs.get("standard_name")) == "time":
                 raise MetFormatError(f"{path}: {name} counts in a calendar of its own; use the standard one.")

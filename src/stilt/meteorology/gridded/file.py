@@ -401,6 +401,12 @@ class GriddedFile:
                 if a == "a":
                     factor = 0.01 * float(dataset["p0"].values) if "p0" in dataset else factor
                 return dataset[a].values.astype(float) * factor, dataset[b].values.astype(float)
+        for variable in dataset.data_vars.values():
+            if "GRIB_pv" in variable.attrs and self._vertical in dataset.coords:
+                half = np.asarray(variable.attrs["GRIB_pv"], dtype=float).reshape(2, -1)
+                full = 0.5 * (half[:, 1:] + half[:, :-1])
+                numbers = dataset[self._vertical].values.astype(int) - 1
+                return full[0, numbers] * 0.01, full[1, numbers]
         raise MetFormatError(
             f"{first}: the pressure of its model levels is not given; add hyam and hybm [Pa, 1], or a "
             "pressure variable."
