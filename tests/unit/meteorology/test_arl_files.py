@@ -372,6 +372,24 @@ def test_times_must_ascend_within_a_file(tmp_path):
         ArlFile(path)
 
 
+def test_an_hour_that_a_file_repeats_is_read_once(tmp_path):
+    """As some files of NOAA's archive do; the same hour with other fields is refused."""
+    path = write_arl(tmp_path / "f", GRID, LEVELS, little_frames())
+    once = ArlFile(path)
+    size = once.layout.period_bytes
+    raw = path.read_bytes()
+    path.write_bytes(raw[: 2 * size] + raw[size:])
+    series = open_series([path], name="m")
+    assert series.times.tolist() == once.times.tolist()
+    assert [period for _, period in series.sources] == [0, 1, *range(3, len(once.times) + 1)]
+    other = list(little_frames())
+    other[1].upper["UWND"][:] += 7.0
+    twice = write_arl(tmp_path / "g", GRID, LEVELS, other).read_bytes()
+    path.write_bytes(raw[: 2 * size] + twice[size:])
+    with pytest.raises(MetFormatError, match=r"holds .* UTC twice, with different fields"):
+        ArlFile(path)
+
+
 def test_header_of_a_real_file_is_understood():
     """A header with negative numbers run together, as archives write them, is split by columns."""
     label = b"19 530 6 0 099INDX   0 0.0000000E+00 0.0000000E+00"

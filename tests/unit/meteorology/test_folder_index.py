@@ -82,6 +82,25 @@ def test_files_are_opened_once_and_by_no_later_process(tmp_path, opens):
     assert again.files[0].layout is again.files[5].layout
 
 
+def test_of_twenty_thousand_files_only_those_near_the_run_are_opened(tmp_path, opens, monkeypatch):
+    """A slow disk: each open takes a while, names are listed once, a second receptor opens nothing."""
+    write_hours(tmp_path, range(6))
+    for number in range(20_000):
+        day, hour = divmod(number, 24)
+        date = np.datetime64("2015-01-01") + day
+        (tmp_path / f"{str(date).replace('-', '')}_{hour:02d}").touch()
+    listings = []
+    plain = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listings.append(path) or plain(path))
+    opens.clear()
+    met = MetConfig(directory=tmp_path, file_format="%Y%m%d_%H", file_tres="1h")
+    for start in ("01:30", "01:30", "02:30"):
+        first = np.datetime64(f"2019-05-30T{start}")
+        assert len(open_series(met, name="m", start=first, end=first + np.timedelta64(2, "h")).times) == 4
+    assert len(opens) <= 6, opens
+    assert len(listings) == 1
+
+
 def test_what_changed_is_read_again(tmp_path, opens):
     """A file with another size or time of change is opened again, the others are not."""
     paths = write_hours(tmp_path, range(4))

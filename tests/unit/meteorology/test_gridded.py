@@ -14,6 +14,7 @@ from stilt.config import MetConfig, TransportParams
 from stilt.errors import (
     ConfigError,
     MetFormatError,
+    MetIntervalError,
     MetNotFoundError,
     MetVariableError,
     MissingExtraError,
@@ -341,6 +342,46 @@ def test_a_file_that_changes_while_in_use_is_noticed(swirl, write, tmp_path):
         stream.write(b"more")
     with pytest.raises(MetFormatError, match="has changed while it was in use"):
         file.decode(0, Box(0, 5, 0, 5), ("PRSS",), ())
+
+
+def test_an_hour_in_two_files_is_read_from_the_first(era5_files, swirl, tmp_path):
+    for name in ("pl.nc", "sfc.nc"):
+        with xr.open_dataset(era5_files / name) as whole:
+            whole.isel(valid_time=slice(0, 3)).to_netcdf(tmp_path / f"a_{name}")
+            whole.isel(valid_time=slice(2, 5)).to_netcdf(tmp_path / f"b_{name}")
+    file = open_gridded(era5_met(tmp_path), "era5")
+    assert file.times.tolist() == swirl.times.tolist()
+    assert_fields(file, swirl, 1e-6, period=2)
+    assert_fields(file, swirl, 1e-6, period=4)
+
+
+def test_an_hour_that_is_missing_is_a_gap(era5_files, tmp_path):
+    for name in ("pl.nc", "sfc.nc"):
+        with xr.open_dataset(era5_files / name) as whole:
+            whole.isel(valid_time=[0, 1, 2, 4]).to_netcdf(tmp_path / name)
+    span = {"start": np.datetime64("2020-06-01T01:30"), "end": np.datetime64("2020-06-01T03:30")}
+    with pytest.raises(MetIntervalError, match="has a gap: 2020-06-01 02:00 is followed by 2020-06-01 04:00"):
+        open_series(era5_met(tmp_path), name="era5", **span)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda data: data.assign_coords(longitude=data["longitude"] + 1.0), "grids"),
+        (lambda data: data.isel(longitude=slice(0, 30)), "grids"),
+        (lambda data: data.isel(latitude=slice(None, None, -1)), "directions of rows and columns"),
+    ],
+)
+def test_two_grids_at_one_path_are_refused(era5_files, tmp_path, change, what):
+    """Also where rows go north in one file and south in the other, or a box was moved by a degree."""
+    with xr.open_dataset(era5_files / "pl.nc") as above, xr.open_dataset(era5_files / "sfc.nc") as below:
+        above.to_netcdf(tmp_path / "pl.nc")
+        made = change(below)
+        if "longitude" in made and not made["longitude"].attrs:
+            made["longitude"].attrs = below["longitude"].attrs
+        made.to_netcdf(tmp_path / "sfc.nc")
+    with pytest.raises(MetFormatError, match=rf"met 'era5' mixes {what}: .*pl.nc and .*sfc.nc differ"):
+        open_gridded(era5_met(tmp_path), "era5")
 
 
 @pytest.mark.parametrize(

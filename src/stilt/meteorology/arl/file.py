@@ -146,12 +146,30 @@ class ArlFile:
         self.forecast_hours = tuple(hours)
         if rest:
             self._raise_truncated(stream, n_times, rest)
-        if n_times > 1 and not (np.diff(self.times) > np.timedelta64(0, "s")).all():
-            k = int(np.argmin(np.diff(self.times) > np.timedelta64(0, "s")))
+        steps = np.diff(self.times).astype(np.int64)
+        if (steps < 0).any():
+            k = int(np.argmax(steps < 0))
             raise MetFormatError(
                 f"{self.path}: times do not ascend ({self.times[k]} is followed by {self.times[k + 1]}); "
                 "the file is damaged. Get it again."
             )
+        for again in map(int, np.flatnonzero(steps == 0) + 1):
+            # as in some files of NOAA's archive
+            if self._essence(stream, again) != self._essence(stream, again - 1):
+                raise MetFormatError(
+                    f"{self.path} holds {self.times[again]} UTC twice, with different fields. "
+                    "Remove one of them."
+                )
+
+    def _essence(self, stream: BinaryIO, period: int) -> bytes:
+        """Return the index, which holds the sum of every record, and every label, which holds its scale."""
+        begin, size = period * self.layout.period_bytes, self.layout.record_bytes
+        stream.seek(begin)
+        parts = [stream.read(self.layout.index_records * size)]
+        for record in range(self.layout.index_records, self.layout.records_per_period):
+            stream.seek(begin + record * size)
+            parts.append(stream.read(LABEL_BYTES))
+        return b"".join(parts)
 
     def _index_text(self, stream: BinaryIO, header: IndexHeader) -> bytes:
         points = header.nx * header.ny

@@ -98,6 +98,10 @@ class GriddedFile:
         self._axes: Axes
         read = wrf_grid if self._preset == "wrf" else cf_grid
         self.grid, self._axes = read(self._dataset(first), first)
+        for path in self._paths:
+            dataset = self._dataset(path)
+            if path != first and any(variable.ndim > 1 for variable in dataset.data_vars.values()):
+                self._require_same(first, path, read(dataset, path))
         self._places: dict[str, list[_Place]] = {}
         for kind in FIELDS:
             places = self._wrf(kind) if self._preset == "wrf" else self._find(kind)
@@ -201,6 +205,17 @@ class GriddedFile:
             f"met '{self._met_name}': no file at path has levels "
             f"(a dimension such as {', '.join(_VERTICAL[:4])})."
         )
+
+    def _require_same(self, first: str, path: str, found: tuple[HorizontalGrid, Axes]) -> None:
+        for what, one, other in (
+            ("grids", self.grid, found[0]),
+            ("directions of rows and columns", self._axes, found[1]),
+        ):
+            if one != other:
+                raise MetFormatError(
+                    f"met '{self._met_name}' mixes {what}: {first} and {path} differ. "
+                    "Let `path` name files of one grid."
+                )
 
     def _fits(self, variable: xr.DataArray, upper: bool) -> bool:
         dims = set(variable.dims)
