@@ -61,6 +61,17 @@ def test_crop_cuts_and_refuses_to_overwrite(type_stilt, cli_project, tmp_path):
     assert "does not touch the grid" in type_stilt("met", "crop", file, *away, "--out", tmp_path).complaint
 
 
+def test_mistakes_are_told_from_faults(type_stilt, cli_project, tmp_path):
+    (file,) = (cli_project / "met").iterdir()
+    assert "is a file; `stilt met info" in type_stilt("met", "ls", file).complaint
+    swapped = ("--bounds", "-111", "-112", "40.5", "41.5", "--out", tmp_path / "cut")
+    assert "359 degrees around the globe" in type_stilt("met", "crop", file, *swapped).complaint
+    assert "is an ARL file already" in type_stilt("met", "convert", file, "--out", tmp_path / "x").complaint
+    shown = type_stilt("met")
+    assert shown.code == 0
+    assert "download" in shown.out
+
+
 def test_a_project_with_cut_meteorology_runs(type_stilt, cli_project):
     config = cli_project / "config.yaml"
     box = "{xmin: -112, xmax: -111, ymin: 40.6, ymax: 41.4}"

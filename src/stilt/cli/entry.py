@@ -88,6 +88,9 @@ def _run(arguments: list[str]) -> int:
         raise
     except Exception as error:
         # typer brings click under its own name or another, so its errors are known by what they can do
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())  # type: ignore[attr-defined]
+            return 0
         if hasattr(error, "format_message"):
             context = getattr(error, "ctx", None)
             where = context.command_path if context is not None else "stilt"

@@ -23,6 +23,8 @@ met_app = typer.Typer(
 )
 
 _LISTED = 6
+_AROUND = 300.0
+"""Width [degrees] from which a box across the date line is taken for swapped edges."""
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show tracebacks.", callback=set_debug, show_default=False)
 ]
@@ -47,6 +49,8 @@ def ls(
     from stilt.meteorology.inventory import inventory
 
     folder = Path(where)
+    if folder.is_file():
+        raise ProjectError(f"{where} is a file; `stilt met info {where}` describes it.")
     found: dict[str, Inventory] = {}
     if file_format is None and (folder / "config.yaml").is_file():
         from stilt.config import ModelConfig
@@ -187,6 +191,11 @@ def crop(
     from stilt.spatial import Bounds
 
     west, east, south, north = bounds
+    if west > east and (east - west) % 360.0 > _AROUND:
+        raise ProjectError(
+            f"from {west:g} eastward to {east:g} it is {(east - west) % 360.0:g} degrees around the globe; "
+            "--bounds wants WEST EAST SOUTH NORTH."
+        )
     cut = Cut(Bounds(xmin=west, xmax=east, ymin=south, ymax=north), buffer, levels)
     for path in files:
         source = open_arl(path)

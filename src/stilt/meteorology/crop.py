@@ -23,7 +23,7 @@ import hashlib
 import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -140,6 +140,8 @@ def crop_arl(source: ArlFile, cut: Cut, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     inner = cut.box(source.grid)
+    if 0 < inner.x0 < _column_of(source):
+        inner = inner._replace(x0=0)  # west of where a file that was cut before knows its sums
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     for guard in GUARDS if inner.x0 > 0 else (0,):
@@ -186,45 +188,80 @@ class _Period:
 
 
 def _periods(source: ArlFile, cut: Cut, box: Box, guard: int) -> Iterator[_Period]:
-    nx, ny = box.x1 - box.x0, box.y1 - box.y0
     n_levels = len(_levels(source.levels, cut).heights)
-    small_id = grid_id_of(nx, ny).encode()
+    small_id = grid_id_of(box.x1 - box.x0, box.y1 - box.y0).encode()
     with source.path.open("rb") as stream:
         for number, time_ in enumerate(source.times):
             records: list[list[tuple[bytes, np.ndarray]]] = [[] for _ in range(n_levels)]
             entries: list[tuple[int, int, float]] = []
-            for position, (level, name, offset, total) in enumerate(source.records_of(number)):
+            every = list(source.records_of(number))
+            before = b"".join(
+                _read(source, stream, number, *each)[1].tobytes()
+                for each in every
+                if corrections.is_correction(each[1])
+            )
+            known = corrections.unpack_corrections(before)
+            plain = [each for each in every if not corrections.is_correction(each[1])]
+            for position, (level, name, offset, total) in enumerate(plain):
                 if level >= n_levels:
                     break
-                if corrections.is_correction(name):
-                    raise MetFormatError(f"{source.path} has been cut already; cut the whole file.")
-                stream.seek(offset)
-                raw = np.frombuffer(stream.read(source.layout.record_bytes), dtype=np.uint8)
-                if raw.size < source.layout.record_bytes:
-                    raise MetFormatError(f"{source.path} became shorter while it was read. Get it again.")
-                label = parse_label(raw[:LABEL_BYTES].tobytes(), source.path, offset)
-                source.check_label(label, number, level, name, offset)
-                packed = raw[LABEL_BYTES:]
-                if total not in (0, checksum(packed)):
-                    raise MetFormatError(
-                        f"{source.path}: {name} of level {level} at {time_} UTC does not have the checksum "
-                        "in the index; the file is damaged. Get it again."
-                    )
-                first, data, rows = _repack(packed, label, source.grid.nx, box, guard)
-                entries += [(position, row, value) for row, value in rows]
-                text = raw[:LABEL_BYTES].tobytes()
+                label, packed, text = _read(source, stream, number, level, name, offset, total)
+                rows = known.get(position, [])
+                first, data, rest = _repack(packed, label, source.grid.nx, box, guard, rows)
+                entries += [(position, row, value) for row, value in rest]
                 text = text[:12] + small_id + text[14:36] + format_exact(first).encode()
                 records[level].append((text, data))
+            column = guard - 1 if box.x0 > 0 else _column_of(source)
             yield _Period(
                 time_,
                 source.forecast_hours[number],
                 records,
-                corrections.pack_corrections(guard - 1, entries) if entries else b"",
+                corrections.pack_corrections(column, entries) if entries else b"",
             )
 
 
+def _read(
+    source: ArlFile, stream: BinaryIO, number: int, level: int, name: str, offset: int, total: int
+) -> tuple[RecordLabel, np.ndarray, bytes]:
+    """Read one record and check it; return its label, its bytes, and its label as it stands."""
+    stream.seek(offset)
+    raw = np.frombuffer(stream.read(source.layout.record_bytes), dtype=np.uint8)
+    if raw.size < source.layout.record_bytes:
+        raise MetFormatError(f"{source.path} became shorter while it was read. Get it again.")
+    text = raw[:LABEL_BYTES].tobytes()
+    label = parse_label(text, source.path, offset)
+    source.check_label(label, number, level, name, offset)
+    packed = raw[LABEL_BYTES:]
+    if total not in (0, checksum(packed)):
+        raise MetFormatError(
+            f"{source.path}: {name} of level {level} at {source.times[number]} UTC does not have the "
+            "checksum in the index; the file is damaged. Get it again."
+        )
+    return label, packed, text
+
+
+def _column_of(source: ArlFile) -> int:
+    """Return the column at which a file that was cut before knows its sums; 0 for a whole one."""
+    column = 0
+    with source.path.open("rb") as stream:
+        for number in range(len(source.times)):
+            before = b"".join(
+                _read(source, stream, number, *each)[1].tobytes()
+                for each in source.records_of(number)
+                if corrections.is_correction(each[1])
+            )
+            found = corrections.unpack_corrections(before)
+            column = max([column, *(row[1] for rows in found.values() for row in rows)])
+    return column
+
+
 def _repack(
-    packed: np.ndarray, label: RecordLabel, nx: int, box: Box, guard: int
+    packed: np.ndarray,
+    label: RecordLabel,
+    nx: int,
+    box: Box,
+    guard: int,
+    known: Sequence[tuple[int, int, np.float32]],
 ) -> tuple[np.float32, np.ndarray, list[tuple[int, float]]]:
     """Cut one record; return the value for its label, its bytes, and rows whose sums need correcting."""
     exponent, first = label.exponent, label.first_value
@@ -232,14 +269,20 @@ def _repack(
     rows, width = box.shape
     if label.is_missing:
         return first, np.zeros(rows * width, dtype=np.uint8), []
+    known = [entry for entry in known if box.y0 <= entry[0] < box.y1]
     if box.x0 == 0:
         column = kernels.first_column(packed, nx, box.y1, first, steps)
         data = np.ascontiguousarray(packed.reshape(-1, nx)[box.y0 : box.y1, : box.x1]).reshape(-1)
-        return (first if box.y0 == 0 else column[box.y0 - 1]), data, []
+        rest = [(row - box.y0, float(value)) for row, _, value in known]
+        return (first if box.y0 == 0 else column[box.y0 - 1]), data, rest
     sums = np.empty(box.shape, dtype=np.float32)
     kernels.unpack_box(
         packed, nx, box.x0, box.x1, box.y0, box.y1, exponent, np.float32(0.0), first, sums
     )  # fmt: skip
+    for row, at, value in known:
+        kernels.unpack_row_from(
+            packed, nx, row, at, value, exponent, np.float32(0.0), box.x0, box.x1, sums[row - box.y0]
+        )
     data = np.empty(rows * width, dtype=np.uint8)
     reached = np.empty(rows, dtype=np.uint8)
     try:
@@ -282,7 +325,8 @@ def _layout(source: ArlFile, cut: Cut, box: Box, correction_bytes: int) -> Recor
     points = grid.nx * grid.ny
     extra = -(-correction_bytes // points)
     variables = list(source.variables[: len(levels.heights)])
-    variables[0] = (*variables[0], *corrections.names(extra))
+    plain = (name for name in variables[0] if not corrections.is_correction(name))
+    variables[0] = (*plain, *corrections.names(extra))
     if len(variables[0]) > 99:
         raise MetFormatError(
             f"{source.path}: a box of {grid.nx} x {grid.ny} points is too narrow to be cut without loss; "

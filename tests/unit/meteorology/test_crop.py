@@ -90,6 +90,22 @@ def test_inside_the_box_every_value_is_that_of_the_whole_file(tmp_path, case, le
         assert part.grid.contains(lon, lat).all()
 
 
+@pytest.mark.parametrize("shift", [3, 0, -1], ids=["east", "same", "west edge"])
+def test_a_cut_file_can_be_cut_again(tmp_path, shift):
+    """With rows whose sums had to be corrected: the second cut has the whole file's values, too."""
+    grid = HorizontalGrid.latlon(-105.0, 35.0, 0.25, 0.25, 61, 49)
+    whole = ArlFile(rough_world(grid, hours=2).write(tmp_path / "whole"))
+    wide = Cut(Bounds(xmin=-102.0, xmax=-93.0, ymin=37.0, ymax=45.0), buffer=0.0)
+    once = ArlFile(crop_arl(whole, wide, tmp_path / "once"))
+    assert any(name.startswith("XC") for name in once.variables[0])
+    west = once.grid.to_lonlat(1.0, 1.0)[0] if shift < 0 else -102.0 + 0.25 * shift
+    small = Cut(Bounds(xmin=float(west), xmax=-95.0, ymin=38.0, ymax=44.0), buffer=0.0, levels=12)
+    twice = ArlFile(crop_arl(once, small, tmp_path / "twice"))
+    assert twice.grid.nx < once.grid.nx
+    inside = Cut(Bounds(xmin=-101.0, xmax=-95.0, ymin=38.0, ymax=44.0), buffer=0.0, levels=12)
+    assert assert_same(whole, twice, inside) > 30
+
+
 def test_steps_between_rows_that_do_not_fit_need_more_columns(tmp_path, monkeypatch):
     """A jump from one row to the next is reached over several columns west of the box."""
     grid = GRIDS["lambert"][0]

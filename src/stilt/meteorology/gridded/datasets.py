@@ -66,6 +66,10 @@ def _open(path: str, engine: str | None, pid: int, stamp_: tuple[int, int]) -> x
     engine = engine or ("zarr" if is_store else None)
     if not is_store and stamp_[0] == 0 and "://" not in path:
         raise MetFormatError(f"{path} is empty (0 bytes). Get it again or remove it.")
+    if not is_store and "://" not in path:
+        with Path(path).open("rb") as stream:
+            if stream.read(18)[14:] == b"INDX":
+                raise MetFormatError(f"{path} is an ARL file already; give its folder as `directory`.")
     more: dict[str, Any] = {}
     if engine == "cfgrib" or (engine is None and path.lower().endswith(_GRIB)):
         # no index files beside the data; the coefficients of model levels
