@@ -11,8 +11,8 @@ The domain is packed as ARL (3 km Lambert, sigma levels); the fields are the sam
 wind is 10 m/s. Each case runs in a process of its own with an empty cache: one receptor, then a
 hundred within 60 km of it at the same time of day, in one worker. ``read`` is what the process asked the
 operating system for, from ``/proc/self/io``: the first time a worker needs a record it reads all of it,
-because the checksum covers all of it. ``decoded`` counts the values that were unpacked, in percent of those of
-the files, and says how many rows and levels they lie on.
+because the checksum covers all of it. ``decoded`` counts the values that were unpacked, in percent of those
+of the files, and says how many rows and levels they lie on.
 """
 
 from __future__ import annotations

@@ -173,6 +173,9 @@ def _projected(dataset: xr.Dataset, where: str, mapping: Mapping[str, Any]) -> t
     """Read a grid of even steps on the plane of a CF grid mapping."""
     import pyproj
 
+    kind = str(mapping.get("grid_mapping_name", ""))
+    if kind and kind not in _MAPPINGS:
+        raise _other_projection(where, kind)
     x = _axis(dataset, "projection_x_coordinate", ("x", "west_east"))
     y = _axis(dataset, "projection_y_coordinate", ("y", "south_north"))
     if x is None or y is None:
@@ -180,9 +183,6 @@ def _projected(dataset: xr.Dataset, where: str, mapping: Mapping[str, Any]) -> t
             f"{where} has a grid mapping but no one-dimensional x and y (standard names "
             "projection_x_coordinate and projection_y_coordinate); add them."
         )
-    kind = str(mapping.get("grid_mapping_name", ""))
-    if kind and kind not in _MAPPINGS:
-        raise _other_projection(where, kind)
     lacking = [key for key in _MAPPINGS.get(kind, ()) if key not in mapping]
     if lacking and not any(key in mapping for key in _PROJ_TEXTS):
         raise MetFormatError(f"{where}: its grid mapping {kind} has no {lacking[0]}; add the attribute.")

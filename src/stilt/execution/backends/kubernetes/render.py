@@ -48,6 +48,10 @@ def check_section(section: KubernetesExecution, context: WorkContext) -> None:
     for name, met in context.config.every_met.items():
         if met.directory is not None:
             _must_be_mounted(section, str(met.directory), f"met '{name}'", "put it on a volume")
+        if met.download_dir is not None:
+            _must_be_mounted(
+                section, str(met.download_dir), f"download_dir of met '{name}'", "put it on a volume"
+            )
 
 
 def indexed_job(section: KubernetesExecution, context: WorkContext, batch: str, n_chunks: int) -> k8s.Job:
