@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 
 import pytest
 
@@ -88,6 +90,25 @@ def test_an_hour_the_archive_lacks_fails_its_receptor_and_no_other(type_stilt, p
     told = type_stilt("status", folder, "--failures").out
     assert "MISSING_MET_FILES" in told
     assert "hrrr/2024/07/20240711_00-05_hrrr" in told
+
+
+def test_an_interrupted_download_goes_on_the_next_time(type_stilt, start_stilt, project):
+    """Ctrl-C in the middle ends at once with exit code 3; what had arrived is not asked for again."""
+    folder, server = project
+    server.answers = lambda path, number: Answer(pause=0.3)
+    child = start_stilt("met", "download", folder)
+    deadline = time.monotonic() + 60
+    while server.sent < 200_000:
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    assert "interrupted" in child.communicate(timeout=30)[1]
+    assert child.returncode == 3
+    held = (folder / "got" / f"{KEY}.part").stat().st_size
+    server.answers = lambda path, number: Answer()
+    assert type_stilt("met", "download", folder).code == 0
+    assert server.ranges == [f"bytes={held}-"]
 
 
 def test_only_an_archive_is_downloaded_from(type_stilt, cli_project):

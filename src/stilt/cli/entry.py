@@ -20,6 +20,8 @@ EXIT_FAILED = 1
 EXIT_IMPOSSIBLE = 2
 EXIT_INTERRUPTED = 3
 EXIT_BROKEN_PIPE = 141
+_TYPERS_INTERRUPT = 130
+"""What newer versions of typer make of Ctrl-C."""
 
 _debug = False
 
@@ -82,8 +84,7 @@ def _run(arguments: list[str]) -> int:
     except typer.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted; what is finished is kept.")
-        return EXIT_INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -96,7 +97,14 @@ def _run(arguments: list[str]) -> int:
             where = context.command_path if context is not None else "stilt"
             return _say(f"{error.format_message().rstrip('.')}. Try '{where} --help'.")
         return _complain(error)
+    if result == _TYPERS_INTERRUPT:
+        return _interrupted()
     return result if isinstance(result, int) else 0
+
+
+def _interrupted() -> int:
+    _say("interrupted; what is finished is kept.")
+    return EXIT_INTERRUPTED
 
 
 def _complain(error: Exception) -> int:
