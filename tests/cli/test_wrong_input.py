@@ -56,7 +56,11 @@ def test_usage_errors_are_one_line(type_stilt, tmp_path, monkeypatch, arguments,
         ("numpar: 10", "numpar: 10\nexecution: {backend: slum}", ["slum", "did you mean 'slurm'"]),
         ("directory: met", "directory: nometh", ["nometh", "does not exist"]),
         ("%Y%m%d_%H", "hrrr_%Y", ["hrrr_%Y", "file_format"]),
-        ('directory: met, file_format: "%Y%m%d_%H", file_tres: 6h', "source: hrrr", ["hrrr"]),
+        (
+            'directory: met, file_format: "%Y%m%d_%H", file_tres: 6h',
+            'source: hrrr, archive_url: "http://127.0.0.1:9", download_dir: got',
+            ["cannot be reached", "stilt met download"],
+        ),
     ],
 )
 def test_settings_that_cannot_run_stop_before_the_first_simulation(type_stilt, cli_project, old, new, words):

@@ -18,11 +18,9 @@ Of several workers that want one file the first cuts it and the others wait.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import os
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +49,7 @@ from stilt.meteorology.arl.index import (
 )
 from stilt.meteorology.arl.writer import check_grid
 from stilt.meteorology.frame import Box
+from stilt.meteorology.once import whole_file
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.meteorology.vertical import VerticalLevels
 from stilt.spatial import Bounds
@@ -143,7 +142,6 @@ def crop_arl(source: ArlFile, cut: Cut, path: str | os.PathLike[str]) -> Path:
     if 0 < inner.x0 < _column_of(source):
         inner = inner._replace(x0=0)  # west of where a file that was cut before knows its sums
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     for guard in GUARDS if inner.x0 > 0 else (0,):
         box = inner._replace(x0=max(inner.x0 - max(guard - 1, 0), 0))
         if box.x0 == 0:
@@ -159,17 +157,9 @@ def crop_arl(source: ArlFile, cut: Cut, path: str | os.PathLike[str]) -> Path:
             "move the edge or enlarge the buffer."
         )
     layout = _layout(source, cut, box, max(len(period.corrections) for period in periods))
-    try:
-        with temporary.open("xb") as stream:
-            for period in periods:
-                _write(stream, period, layout)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    with whole_file(path) as temporary, temporary.open("xb") as stream:
+        for period in periods:
+            _write(stream, period, layout)
     return path
 
 
