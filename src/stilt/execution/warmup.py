@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stilt.storage.lock import FileLock
+from stilt.locks import FileLock
 from stilt.transport.registry import get_engine
 
 if TYPE_CHECKING:
