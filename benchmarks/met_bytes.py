@@ -46,11 +46,11 @@ engine.warm_up()
 seen = {"values": 0, "rows": set(), "levels": set()}
 unpack = reader.unpack_record
 
-def counted(packed, label, nx, box, column, out):
+def counted(packed, opening, nx, box, out):
     seen["values"] += out.size
     seen["rows"].update(range(box[2], box[3]))
-    seen["levels"].add(label.level)
-    return unpack(packed, label, nx, box, column, out)
+    seen["levels"].add(opening.label.level)
+    return unpack(packed, opening, nx, box, out)
 
 reader.unpack_record = counted
 
