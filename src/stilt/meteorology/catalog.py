@@ -191,9 +191,10 @@ def open_available(
         from stilt.meteorology.gridded.file import open_gridded
 
         found = need.available([open_gridded(met, name)], {})
-    elif met.directory is None:
-        whole = open_series(met, name=name, start=start, end=end, who=who)
-        found = need.available([file for file, _ in whole.sources], {})
+    elif met.is_download:
+        from stilt.meteorology.download import downloadable
+
+        return need.available(downloadable(met, name, start, end), {})  # cut on arrival
     else:
         found = need.available(*_files_near(met, need))
         if not need.is_met_by(found):

@@ -24,7 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stilt.errors import MetDownloadError, MetError, MetFormatError, MetNotFoundError
+from stilt.errors import (
+    MetCoverageError,
+    MetDownloadError,
+    MetError,
+    MetFormatError,
+    MetNotFoundError,
+)
 from stilt.locks import FileLock
 from stilt.meteorology import transfer
 from stilt.meteorology.archive import (
@@ -114,6 +120,29 @@ def downloaded(
                 f"{show(max(start, end))} UTC: choose another source, or run it when the file is there."
             ) from error
         files.append(open_arl(wanted.path))
+    return files
+
+
+def downloadable(met: MetConfig, name: str, start: np.datetime64, end: np.datetime64) -> list[ArlFile]:
+    """
+    Return those files around a span of time that the archive has, downloading what is not here.
+
+    Parameters
+    ----------
+    met, name, start, end
+        As for `downloaded`.
+
+    Raises
+    ------
+    MetDownloadError
+        When the archive cannot be reached, refuses, or sends damaged files.
+    """
+    files = []
+    with contextlib.suppress(MetCoverageError):  # begins later
+        for wanted in wanted_files(met, name, start, end):
+            with contextlib.suppress(MetNotFoundError):
+                get(met, name, wanted)
+                files.append(open_arl(wanted.path))
     return files
 
 

@@ -19,7 +19,7 @@ from stilt.errors import MetCoverageError, MetDownloadError, MetError, MetNotFou
 from stilt.meteorology import archive as names
 from stilt.meteorology import download, synthetic, transfer
 from stilt.meteorology.arl.file import open_arl
-from stilt.meteorology.catalog import open_series
+from stilt.meteorology.catalog import open_available, open_series
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.receptors import PointReceptor
 from stilt.transport.native.engine import NativeEngine
@@ -237,6 +237,17 @@ def test_what_the_archive_lacks_names_file_and_receptor(server, tmp_path):
     early = np.datetime64("2001-01-01T00")
     with pytest.raises(MetCoverageError, match="does not reach back to 2001"):
         open_series(met_of(server, tmp_path), name="m", start=early, end=early + 3)
+
+
+def test_in_a_chain_what_the_archive_has_will_do(server, tmp_path):
+    """Another meteorology may have the hours that this archive lacks."""
+    met = met_of(server, tmp_path)
+    late = np.datetime64("2024-07-11T02:00", "s")
+    found = open_available(met, name="m", start=hour("20:00"), end=late)
+    assert found.series is not None
+    assert found.series.times[-1] < late
+    early = np.datetime64("2001-01-01T00", "s")
+    assert open_available(met, name="m", start=early, end=early + 3).series is None
 
 
 def test_without_a_network_one_sentence_says_what_to_do(tmp_path, monkeypatch):
