@@ -19,6 +19,7 @@ from stilt.errors import StiltError
 
 if TYPE_CHECKING:
     from stilt.config import MetConfig, ModelConfig
+    from stilt.meteorology.series import MetFile
 
 LIBRARIES = 350 * 1024**2
 """Memory of an idle worker: Python, numpy, numba, pandas, pyarrow, xarray [bytes]."""
@@ -59,7 +60,6 @@ def worker_memory(config: ModelConfig) -> int:
     ensembles = 2 if params.is_error else 1
     rows = params.numpar * abs(params.n_hours) * 60 * ensembles
     chains = [config.met_chain(name) for name in config.run_mets]
-    chains = [config.met_chain(name) for name in config.run_mets]
     window = max((sum(_window(config, *each) for each in chain) for chain in chains), default=0)
     cells = 0
     for name in config.footprints:
@@ -74,17 +74,15 @@ def _window(config: ModelConfig, name: str, met: MetConfig) -> int:
     """Memory of the decoded meteorology a worker holds: tiles in use at two times, and those kept [bytes]."""
     if config.engine != "native":
         return 0
-    from stilt.meteorology.arl.file import open_arl
-    from stilt.meteorology.search import list_files, patterns_of
-
-    if met.directory is None:
-        return 0
     try:
-        header = open_arl(list_files(met.directory, patterns_of(met.file_format), name).files[0].path)
+        header = _example(met, name)
     except (StiltError, OSError, IndexError):
         return 0
-    from stilt.kernels.layout import TILE, row_length
     from stilt.transport.native.tiles import POOL_LIMIT
+
+    if header is None:
+        return POOL_LIMIT
+    from stilt.kernels.layout import TILE, row_length
 
     grid = header.grid
     tile = TILE * TILE * row_length(header.levels.n_upper) * 4
@@ -93,6 +91,24 @@ def _window(config: ModelConfig, name: str, met: MetConfig) -> int:
     spacing = max(1.0, grid.ref_lat * KM_PER_DEGREE if grid.is_latlon else grid.size)
     across = math.ceil(width / (spacing * TILE)) + 1
     return min(2 * across * across * tile, 2 * whole) + min(POOL_LIMIT, 24 * whole)
+
+
+def _example(met: MetConfig, name: str) -> MetFile | None:
+    """Open any one file of a meteorology, for its grid; None when nothing has been downloaded yet."""
+    from stilt.meteorology.archive import example_here
+    from stilt.meteorology.arl.file import open_arl
+    from stilt.meteorology.search import list_files, patterns_of
+
+    if met.is_gridded:
+        from stilt.meteorology.gridded.file import open_gridded
+
+        return open_gridded(met, name)
+    path = (
+        example_here(met)
+        if met.directory is None
+        else list_files(met.directory, patterns_of(met.file_format), name).files[0].path
+    )
+    return None if path is None else open_arl(path)
 
 
 def available_memory() -> int:

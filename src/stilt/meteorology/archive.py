@@ -134,6 +134,12 @@ def folder(met: MetConfig) -> Path:
     return cache_root() / "met-download" / digest
 
 
+def kept_in(met: MetConfig) -> Path:
+    """Return where what runs read of a section lies: whole files or cut ones."""
+    root, cut = folder(met), cut_of(met)
+    return root if cut is None else (met.subgrid_dir or root) / f"cut-{cut_name(cut, '')}"
+
+
 def wanted_files(met: MetConfig, name: str, start: np.datetime64, end: np.datetime64) -> list[Wanted]:
     """
     Name the files that hold the analyses around a span of time.
@@ -165,8 +171,7 @@ def wanted_files(met: MetConfig, name: str, start: np.datetime64, end: np.dateti
     first, last = low // step * step, -(-high // step) * step
     if first == last:  # one instant that is an analysis time: an interval needs two
         last += step
-    root, cut = folder(met), cut_of(met)
-    beside = root if cut is None else (met.subgrid_dir or root) / f"cut-{cut_name(cut, '')}"
+    root, beside = folder(met), kept_in(met)
     return [
         Wanted(key, f"{address(met)}/{quote(key)}", root / key, beside / key)
         for key in _keys(met.source, name, first, last)
@@ -199,6 +204,13 @@ def files_here(
         except MetError as error:
             faults.append(str(error))
     return files, faults
+
+
+def example_here(met: MetConfig) -> Path | None:
+    """Return any one file of a section that has been downloaded; None when there is none yet."""
+    notes = (kept_in(met) / str(met.source)).rglob("*.json")
+    paths = (note.with_suffix("") for note in notes)
+    return next((path for path in paths if path.is_file()), None)
 
 
 @functools.lru_cache(maxsize=4096)

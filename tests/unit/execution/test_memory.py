@@ -45,6 +45,22 @@ def test_memory_grows_with_particles_window_and_ensembles(plain, tmp_path):
     assert 1e6 < window < 500e6
 
 
+def test_the_window_of_downloaded_files_counts(tmp_path):
+    """As that of files in a folder; before any is here, as much as a worker ever keeps."""
+    from stilt.meteorology.valley import write_demo_met
+    from stilt.transport.native.tiles import POOL_LIMIT
+
+    files = tmp_path / "hrrr" / "2024"
+    files.mkdir(parents=True)
+    here = ModelConfig(mets={"h": {"directory": str(files), "file_format": "%Y%m%d_%H"}})
+    later = ModelConfig(mets={"h": {"source": "hrrr", "download_dir": str(tmp_path)}})
+    without = memory.worker_memory(here)
+    assert memory.worker_memory(later) - without == POOL_LIMIT
+    for path in write_demo_met(files, "2024-07-10T18:00:00", 5):
+        path.with_name(f"{path.name}.json").write_text("{}")
+    assert memory.worker_memory(later) == memory.worker_memory(here) > without
+
+
 @pytest.mark.parametrize(
     ("own", "folder", "limit", "used", "cache"),
     [
