@@ -86,6 +86,11 @@ class Survey:
     def __contains__(self, sim_id: object) -> bool:
         return sim_id in self.complete or sim_id in self.pending or sim_id in self.failed
 
+    def asked_again(self, sim_ids: Iterable[str]) -> Survey:
+        """Return the same with some failed simulations pending, as a queue has them again."""
+        again = self.failed.intersection(sim_ids)
+        return Survey(self.complete, self.failed - again, self.pending | again) if again else self
+
     def counts(
         self,
         sim_ids: Iterable[str] | None = None,

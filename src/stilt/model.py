@@ -497,23 +497,27 @@ class Model:
         Count simulations by state, from the outputs as they are now.
 
         What is running is known from the queue, if there is one; so are simulations that took their worker
-        down with them.
+        down with them, and failed ones that have been asked for again.
 
         Parameters
         ----------
         scene_id : str, optional
             Only those of one scene.
         """
+        from stilt.execution.rebuilding import heed_queue
+
         simulations = self.simulations
         if scene_id is not None:
             simulations = simulations.select(scene_id=scene_id)
-        return simulations.survey().counts(**self._in_queue())
+        return heed_queue(simulations.survey(), self.queue).counts(**self._in_queue())
 
     def scene_counts(self) -> dict[str | None, StatusCounts]:
         """Counts by scene; None for simulations without one."""
+        from stilt.execution.rebuilding import heed_queue
+
         simulations = self.simulations
         table = simulations.table()
-        survey = simulations.survey(table)
+        survey = heed_queue(simulations.survey(table), self.queue)
         queued = self._in_queue()
         return {scene: survey.counts(ids, **queued) for scene, ids in table.by_scene().items()}
 

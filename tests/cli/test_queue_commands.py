@@ -8,6 +8,9 @@ import time
 
 import pytest
 
+from stilt.storage import LocalStore
+from stilt.storage.failures import record_failure
+
 pytestmark = pytest.mark.postgres
 
 
@@ -66,6 +69,14 @@ def test_register_pull_status_rebuild(type_stilt, cli_project, with_queue, queue
     assert (said["failed"], said["pending"]) == (1, 0)
     assert said["failures"][0]["reason"] == "WORKER_DIED"
     assert "not heard of again" in type_stilt("status", cli_project, "--failures").out
+
+    # one that left a record of its failure, and is then asked for again, waits
+    record_failure(LocalStore(cli_project), held.sim_id, reason="STORE", message="it was busy.")
+    assert counted(type_stilt, cli_project)["failed"] == 1
+    assert type_stilt("register", cli_project).code == 0
+    said = counted(type_stilt, cli_project, "--failures", "--by-scene")
+    assert (said["failed"], said["pending"], said["failures"]) == (0, 1, [])
+    assert (said["scenes"][0]["failed"], said["queue"]["pending"]) == (0, 1)
 
     queue.enqueue({"valley_202407102000_0_0_5": None}, settings=_settings(cli_project))
     shown = type_stilt("rebuild", cli_project)

@@ -293,6 +293,9 @@ class TestQueueContract:
         assert queue.enqueue({rows[3]: "b"}, settings=NOW) == 1
         by_scene = queue.counts_by_scene()
         assert {scene: counts.pending for scene, counts in by_scene.items()} == {"a": 2, "b": 2}
+        (held,) = queue.claim("w", settings=NOW)
+        assert queue.waiting([*rows, "never_there"]) == set(rows) - {held.sim_id}
+        assert queue.release([held]) == [held.sim_id]
         assert queue.counts("a").total == 2
         assert queue.counts("nowhere").total == 0
         assert queue.claim("w", settings=NOW)[0].scene == "a"

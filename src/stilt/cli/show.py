@@ -134,6 +134,7 @@ def summarise(
     by_scene, failures : bool
         Also count by scene, also read the failure records.
     """
+    from stilt.execution.rebuilding import heed_queue
     from stilt.outputs import check_settings
 
     simulations = model.simulations
@@ -142,7 +143,7 @@ def summarise(
     table = simulations.table()
     if not len(table):
         model.manifest.must_not_be_lost()
-    survey = simulations.survey(table)
+    survey = heed_queue(simulations.survey(table), model.queue)
     if scene_id is not None and not len(survey):
         known = [scene for scene in table.by_scene() if scene is not None]
         listed = ", ".join(known[:10]) or "none"

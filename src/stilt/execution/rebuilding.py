@@ -82,6 +82,22 @@ def enqueue_registered(
     return queued, queue.record_done(labelled(found.complete), settings=settings)
 
 
+def heed_queue(found: Survey, queue: Queue | None) -> Survey:
+    """
+    Count failed simulations that the queue has been asked for again as pending.
+
+    Parameters
+    ----------
+    found : Survey
+        What the outputs say.
+    queue : Queue, optional
+        The project's queue.
+    """
+    if queue is None or not found.failed:
+        return found
+    return found.asked_again(queue.waiting(found.failed))
+
+
 def rebuild_queue(store: Store, queue: Queue, *, prune: bool = False) -> RebuildReport:
     """
     Rescan the outputs of a project by key into its queue.

@@ -329,6 +329,12 @@ class MemoryQueue:
             rows = sorted(self._rows.values(), key=lambda row: row.sim_id)
             return [self._watch(row) for row in rows if row.status in ("running", "failed")]
 
+    def waiting(self, sim_ids: Iterable[str]) -> set[str]:
+        """Those of some simulations whose rows are pending."""
+        with self._changed:
+            rows = [self._rows[sim_id] for sim_id in sim_ids if sim_id in self._rows]
+            return {row.sim_id for row in rows if self._now_is(row) == "pending"}
+
     def sim_ids(self) -> set[str]:
         """Ids of all rows."""
         return set(self._rows)

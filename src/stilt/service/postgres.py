@@ -313,6 +313,10 @@ class PostgresQueue:
         """Rows that somebody works on or that have failed, in id order."""
         return [_watched(row) for row in self._look("watched")]
 
+    def waiting(self, sim_ids: Iterable[str]) -> set[str]:
+        """Those of some simulations whose rows are pending."""
+        return {row[0] for batch in _batches(sim_ids) for row in self._look("waiting", sim_ids=batch)}
+
     def sim_ids(self) -> set[str]:
         """Ids of all rows."""
         return {row[0] for row in self._look("all_ids")}
@@ -351,14 +355,14 @@ class PostgresQueue:
             query, worker=claims[0].worker, sim_ids=[claim.sim_id for claim in claims], **words
         )
 
-    def _look(self, query: str) -> list[Any]:
+    def _look(self, query: str, **words: Any) -> list[Any]:
         """Read without leaving a trace: a project nobody has asked anything for has no rows."""
         self.open()
         if self._project_id is None:
             self._project_id = self.connections.call(self._find)
             if self._project_id is None:
                 return []
-        return self._fetch(query)
+        return self._fetch(query, **words)
 
 
 def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -288,6 +288,10 @@ class Queue(Protocol):
         """Rows that somebody works on or that have failed, in id order."""
         ...
 
+    def waiting(self, sim_ids: Iterable[str]) -> set[str]:
+        """Those of some simulations whose rows are pending."""
+        ...
+
     def sim_ids(self) -> set[str]:
         """Ids of all rows."""
         ...

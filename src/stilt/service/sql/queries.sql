@@ -175,6 +175,12 @@ FROM stilt_simulation
 WHERE project = %(project)s AND status IN ('running', 'failed')
 ORDER BY sim_id
 
+-- name: waiting
+SELECT sim_id FROM stilt_simulation
+WHERE project = %(project)s AND sim_id = ANY(%(sim_ids)s::text[])
+    AND (status = 'pending' OR (status = 'running' AND lease_until < now()
+        AND (began_at IS NULL OR attempts < max_attempts)))
+
 -- name: all_ids
 SELECT sim_id FROM stilt_simulation WHERE project = %(project)s
 

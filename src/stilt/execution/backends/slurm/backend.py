@@ -88,7 +88,10 @@ class SlurmBackend(Built[SlurmExecution]):
 
     def _arrays(self, n_chunks: int) -> list[tuple[int, int]]:
         """First chunk and length of each array."""
-        longest = client.max_array_size(self._cluster)
+        try:
+            longest = client.max_array_size(self._cluster)
+        except SlurmError as error:
+            raise self._explained(error) from error
         return [(first, min(longest, n_chunks - first)) for first in range(0, n_chunks, longest)]
 
     def _array(self, count: int) -> str:
