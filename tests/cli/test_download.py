@@ -63,6 +63,17 @@ def test_download_before_the_run_and_run_without_a_network(type_stilt, project):
     assert dict(server.heads) == {}
 
 
+def test_a_fallback_without_a_name_is_downloaded_too(type_stilt, project):
+    folder, server = project
+    config = folder / "config.yaml"
+    section = config.read_text().splitlines()[1].partition(": ")[2]
+    (folder / "other").mkdir()
+    config.write_text(config.read_text().replace(section, f"[{{directory: other}}, {section}]"))
+    said = type_stilt("met", "download", folder)
+    assert "met 'valley.2': 1 files needed, 1 downloaded" in said.out
+    assert dict(server.gets) == {KEY: 1}
+
+
 def test_a_run_without_a_network_does_not_start(type_stilt, project):
     folder, server = project
     config = folder / "config.yaml"

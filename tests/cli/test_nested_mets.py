@@ -82,6 +82,25 @@ def test_check_counts_only_what_none_has(type_stilt, project):
     assert problems["receptor_off_grid"]["count"] == 1
 
 
+def test_check_says_when_no_met_has_any_hour_and_each_thing_once(type_stilt, project):
+    """Files lie in both folders, none near the runs; and one met may help another and run by itself."""
+    (project / "receptors.csv").write_text("time,longitude,latitude,zagl\n2021-06-01 20:00,-100.0,40.0,50\n")
+    dated = CONFIG
+    for name in ("fine", "wide"):
+        (project / name / f"{name}.arl").rename(project / name / f"20200601_{name}")
+        dated = dated.replace(f"directory: {name}", f"directory: {name}\n    file_format: '%Y%m%d_'")
+    (project / "config.yaml").write_text(dated)
+    found = json.loads(type_stilt("check", project, "--json").out)
+    (problem,) = found["problems"]
+    assert "none of met 'fine' and 'wide' has analyses near the runs" in problem["message"]
+    (project / "receptors.csv").write_text(RECEPTORS)
+    alone = dated.replace("    directory: wide\n", "    standalone: true\n    directory: wide\n")
+    (project / "config.yaml").write_text(alone)
+    found = json.loads(type_stilt("check", project, "--json").out)
+    assert [met["name"] for met in found["mets"]] == ["fine", "wide"]
+    assert len(found["coverage"]) == 2
+
+
 def test_a_run_records_which_meteorology_moved_what(type_stilt, project):
     assert type_stilt("run", project).code == 0
     (inside, outside) = sorted((project / "simulations" / "by-id").iterdir())

@@ -18,7 +18,9 @@ from stilt.errors import (
 from stilt.meteorology import synthetic
 from stilt.meteorology.projection import HorizontalGrid
 from stilt.receptors import ColumnReceptor, MultiPointReceptor, PointReceptor
+from stilt.transport.native import nested
 from stilt.transport.native.engine import NativeEngine
+from stilt.transport.native.simulate import released_sigma
 from stilt.transport.native.tiles import ColumnPool, TileCache
 from stilt.transport.protocol import TransportRequest
 
@@ -273,6 +275,23 @@ def test_receptors_outside_the_fine_grid_begin_in_the_wide_one(nest):
         nest.run("fine", "wide", receptor=beyond)
 
 
+def test_each_release_point_counts_from_its_own_lowest_height(nest, monkeypatch):
+    """The program's terrain is sought from there; points of one meteorology are only some of all."""
+    nest.blow("fine", FINE, 5.0, 0.0)
+    nest.blow("wide", WIDE, 5.0, 0.0)
+    away = WIDE.to_lonlat(12.0, 31.0)
+    both = MultiPointReceptor(START, [MIDDLE[0], float(away[0])], [MIDDLE[1], float(away[1])], [200.0, 400.0])
+    seen = []
+
+    def noted(source, a, b, clock, release, params):
+        seen.append(release.lowest.tolist())
+        return released_sigma(source, a, b, clock, release, params)
+
+    monkeypatch.setattr(nested, "released_sigma", noted)
+    nest.run("fine", "wide", receptor=both, n_hours=-1, numpar=4)
+    assert seen == [[200.0, 200.0], [400.0, 400.0]]
+
+
 def test_coverage_fails_only_where_the_last_meteorology_ends(nest):
     nest.blow("fine", FINE, 9.0, 0.0)
     nest.blow("short", WIDE, 9.0, 0.0, start="2020-06-01T15", hours=9)
@@ -293,6 +312,15 @@ def test_coverage_fails_only_where_the_last_meteorology_ends(nest):
     late = nest.run("later", "wide")
     assert late.nesting["share"] == [0.0, 1.0]
     assert "met 'later' has no analyses between" in late.log
+    # a coarse one without any does not matter either, unless it is needed: where it ends nobody knows
+    nest.blow("after", WIDE, 9.0, 0.0, start="2020-06-03T00")
+    assert nest.run("calm", "after").nesting["share"] == [1.0, 0.0]
+    with pytest.raises(MetCoverageError, match=r"'after' has no .*a particle left 'fine'"):
+        nest.run("fine", "after")
+    assert nest.run("fine", "after", "wide").nesting["share"][2] > 0.0
+    away = PointReceptor(START, *map(float, WIDE.to_lonlat(12.0, 31.0)), 300.0)
+    with pytest.raises(MetCoverageError, match="'after' has no analyses"):
+        nest.run("fine", "after", receptor=away)
 
 
 def test_leaving_the_last_grid_is_an_end_like_any_other(nest):

@@ -48,7 +48,7 @@ def download_met(
         When no meteorology comes from an archive, or there are no receptors.
     MetCoverageError, MissingExtraError
     """
-    mets = {name: met for name, met in config.mets.items() if met.is_download}
+    mets = {name: met for name, met in config.every_met.items() if met.is_download}
     if not mets:
         raise ProjectError(
             f"no meteorology of this project is downloaded ({', '.join(config.mets)}); give one a source."

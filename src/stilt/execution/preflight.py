@@ -279,6 +279,8 @@ def examine(config: ModelConfig, receptors: Sequence[Receptor], store: Store) ->
         _check_would_write(store)
     except StoreError as error:
         report.problems.append(Problem("output_dir", str(error)))
+    # one met may help several
+    report.problems = list(dict.fromkeys(report.problems))
     return report
 
 
@@ -321,7 +323,8 @@ def _examine_met(
         return
     times = np.unique(np.concatenate([file.times for file in files])) if files else starts[:0]
     covered = _covered(times, np.minimum(starts, ends), np.maximum(starts, ends))
-    if files:
+    is_new = name not in [facts.name for facts in report.mets]
+    if files and is_new:
         report.mets.append(_facts(name, files, times))
     # one message for each stretch of receptor times that lacks the same thing
     for stretch in _stretches(~covered):
@@ -340,7 +343,8 @@ def _examine_met(
             report.problems.append(_about(reason, str(error), concerned))
     if files:
         _examine_box(report, name, files[0], receptors)
-        _examine_use(report, name, files, config, receptors)
+        if is_new:
+            _examine_use(report, name, files, config, receptors)
 
 
 def _files_of(
@@ -397,11 +401,15 @@ def _examine_chain(
             _examine_use(report, name, files, config, receptors)
         known = next(each for each in report.coverage if each.name == name)
         found.append((known, times))
-    if not found or not here:  # what is still to be downloaded cannot be judged
+    if not here or not receptors:
+        return  # what is missing or still to be downloaded cannot be judged
+    names = " and ".join(f"'{name}'" for name, _ in chain)
+    if not found:
+        message = f"none of met {names} has analyses near the runs. Add files or choose other receptors."
+        report.problems.append(_about("met_coverage", message, receptors))
         return
     together = chain_report(found, receptors, config.n_hours)
     report.chains.append(together)
-    names = " and ".join(f"'{name}'" for name, _ in chain)
     inside = np.asarray((together.km_to_edge >= 0).any(axis=0))
     outside = [receptor for receptor, good in zip(receptors, inside, strict=True) if not good]
     if outside:
@@ -440,7 +448,8 @@ def _examine_downloads(
         reason = getattr(error, "reason", "").lower() or "met_download"
         report.problems.append(Problem(reason, str(error)))
         return False
-    report.downloads.append(found)
+    if name not in [each.name for each in report.downloads]:  # else it helps several others
+        report.downloads.append(found)
     if found.error:
         report.problems.append(Problem("met_download", found.error))
     absent = {wanted.key for wanted in found.absent}

@@ -156,6 +156,45 @@ def write_grib(dataset: xr.Dataset, path: Path) -> None:
                     eccodes.codes_release(message)
 
 
+def write_lambert_grib(world: World, path: Path, *, earth_relative: bool, surface: bool) -> None:
+    """Write a world on pressure levels of a Lambert grid, or its surface, as GRIB2 with either winds."""
+    import eccodes
+
+    grid = world.grid
+    x, y = np.meshgrid(np.arange(1.0, grid.nx + 1), np.arange(1.0, grid.ny + 1))
+    lon, lat = grid.to_lonlat(x, y)
+    turn = np.sin(np.radians(grid.tangent_lat)) * np.radians((lon - grid.ref_lon + 180.0) % 360.0 - 180.0)
+    metres = grid.size * 1000.0 * 6371.229 / EARTH_RADIUS_KM
+    plane = {
+        "gridType": "lambert", "shapeOfTheEarth": 6, "Nx": grid.nx, "Ny": grid.ny, "jScansPositively": 1,
+        "latitudeOfFirstGridPointInDegrees": float(lat[0, 0]),
+        "longitudeOfFirstGridPointInDegrees": float(lon[0, 0]) % 360.0, "LoVInDegrees": grid.ref_lon % 360.0,
+        "LaDInDegrees": grid.tangent_lat, "Latin1InDegrees": grid.tangent_lat,
+        "Latin2InDegrees": grid.tangent_lat, "DxInMetres": metres, "DyInMetres": metres,
+        "uvRelativeToGrid": int(not earth_relative), "bitsPerValue": 24,
+    }  # fmt: skip
+    u, v = stack(world, "UWND", True), stack(world, "VWND", True)
+    if earth_relative:
+        u, v = u * np.cos(turn) + v * np.sin(turn), v * np.cos(turn) - u * np.sin(turn)
+    fields = {"t": stack(world, "TEMP", True), "u": u, "v": v, "q": stack(world, "SPHU", True)}
+    fields["z"] = stack(world, "HGTS", True) * 9.80665
+    if surface:
+        fields = {"sp": stack(world, "PRSS", False)[:, None] * 100.0}
+    with path.open("wb") as stream:
+        for name, values in fields.items():
+            for number, time in enumerate(world.times.astype("datetime64[s]")):
+                for k, level in enumerate(world.levels.heights[1:] if name != "sp" else (0,)):
+                    message = eccodes.codes_grib_new_from_samples("regular_ll_pl_grib2")
+                    date, hour = int(str(time)[:10].replace("-", "")), int(str(time)[11:13])
+                    kind = "surface" if name == "sp" else "isobaricInhPa"
+                    where = {"typeOfLevel": kind, "level": int(level), "paramId": _PARAMETERS[name]}
+                    for key, value in {**plane, "dataDate": date, "dataTime": hour * 100, **where}.items():
+                        eccodes.codes_set(message, key, value)
+                    eccodes.codes_set_values(message, values[number, k].astype(float).ravel())
+                    eccodes.codes_write(message, stream)
+                    eccodes.codes_release(message)
+
+
 def _halves(full: np.ndarray) -> np.ndarray:
     """Values between levels whose means are the values on them."""
     halves = [0.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -538,6 +539,8 @@ def test_model_levels_carry_particles_where_they_should(hybrid_shear, tmp_path):
 
 @pytest.fixture
 def write_grib():
+    import pyproj  # noqa: F401 - before eccodes, whose PROJ would break it
+
     pytest.importorskip("eccodes", reason="cfgrib and eccodes are not installed")
     pytest.importorskip("cfgrib", reason="cfgrib and eccodes are not installed")
     return data.write_grib
@@ -563,6 +566,32 @@ def test_grib_on_model_levels_brings_its_coefficients(hybrid_shear, write_grib, 
     write_grib(below, tmp_path / "sfc.grib")
     met = era5_met(tmp_path, path=str(tmp_path / "*.grib"), engine="cfgrib")
     assert_model_levels(met, hybrid_shear, tmp_path, 2e-5)
+
+
+@pytest.mark.parametrize("earth_relative", [False, True])
+def test_grib_says_itself_where_its_winds_point(turning, write_grib, tmp_path, earth_relative):
+    """As HRRR's: cfgrib calls every u eastward_wind, the message may say that it lies along the grid."""
+    world = synthetic.vortex(grid=turning.grid, levels=synthetic.pressure_levels(), hours=1)
+    for number, path in enumerate(("upper.grib2", "surface.grib2")):
+        data.write_lambert_grib(world, tmp_path / path, earth_relative=earth_relative, surface=bool(number))
+    file = open_gridded(MetConfig(source="xarray", path=str(tmp_path / "*.grib2")), "lambert")
+    assert {"UWND", "VWND"} <= set(file.variables[1])
+    assert_fields(file, world, 1e-5, period=1)
+
+
+def test_grib_and_projections_live_in_one_process(hybrid_shear, write_grib, tmp_path):
+    """Eccodes brings a PROJ of its own; a process of its own shows what it does to pyproj, and its end."""
+    _, below = data.era5(hybrid_shear)
+    write_grib(below, tmp_path / "sfc.grib")
+    code = (
+        "import sys; from stilt.meteorology.gridded import datasets as d\n"
+        "assert 'pyproj' not in sys.modules; d.open_dataset(sys.argv[1], None)\n"
+        "import pyproj; print(pyproj.CRS.from_epsg(4326).name)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "sfc.grib")], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout.strip()) == (0, "WGS 84"), ended.stderr
 
 
 def test_grib_of_several_kinds_in_one_file_says_to_split_it(swirl, write_grib, tmp_path):

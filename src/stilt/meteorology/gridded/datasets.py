@@ -72,8 +72,12 @@ def _open(path: str, engine: str | None, pid: int, stamp_: tuple[int, int]) -> x
                 raise MetFormatError(f"{path} is an ARL file already; give its folder as `directory`.")
     more: dict[str, Any] = {}
     if engine == "cfgrib" or (engine is None and path.lower().endswith(_GRIB)):
-        # no index files beside the data; the coefficients of model levels
-        engine, more = "cfgrib", {"backend_kwargs": {"indexpath": "", "read_keys": ["pv"], "errors": "raise"}}
+        # eccodes may bring a PROJ of its own: loaded before pyproj's, it breaks it and the end of the process
+        import pyproj  # noqa: F401
+
+        # no index files beside the data; coefficients of model levels, directions of winds
+        keys = ["pv", "uvRelativeToGrid"]
+        engine, more = "cfgrib", {"backend_kwargs": {"indexpath": "", "read_keys": keys, "errors": "raise"}}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # oddities of encodings, which the user cannot mend

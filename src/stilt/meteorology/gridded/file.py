@@ -444,13 +444,14 @@ class GriddedFile:
         attributes = self._dataset(place.path)[place.name].attrs
         if self._winds is not None:
             return self._winds == "earth"
+        if "GRIB_uvRelativeToGrid" in attributes:
+            # cfgrib calls every u eastward_wind, whatever the message says
+            return not attributes["GRIB_uvRelativeToGrid"]
         standard = str(attributes.get("standard_name", ""))
         if "eastward" in standard and not standard.startswith("grid_"):
             return True
         if standard.startswith(("x_", "grid_eastward")) or "_x_" in standard:
             return False
-        if "GRIB_uvRelativeToGrid" in attributes:
-            return not attributes["GRIB_uvRelativeToGrid"]
         if pair[0] == "UMOF":
             return False  # only the size of the stress is used
         raise MetFormatError(

@@ -304,6 +304,7 @@ class _Run:
                     y=self.where.y[mine],
                     height=self.where.height[mine],
                     minute=self.where.minute[mine],
+                    lowest=self.where.lowest[mine],
                 )
                 a, b = domain.columns(0)
                 sigma[mine], terrains[domain.index] = released_sigma(
@@ -342,7 +343,7 @@ class _Run:
         if (owner < 0).any():
             worst = int(np.argmin(owner))
             at = lon[worst : worst + 1], lat[worst : worst + 1]
-            late = [domain.name for domain in self._domains if domain.holds(*at)[0]]
+            late = [domain.name for domain in self._domains if domain.holds(*at)[0]] or self._absent()
             if late:
                 raise MetCoverageError(self._missing(0, late))
             covered = "; ".join(
@@ -420,6 +421,16 @@ class _Run:
                 when = int(self._ensemble.steps[left[lost]].min())
                 why = f"a particle left '{domain.name}'"
                 raise MetCoverageError(self._missing(when, [other.name], why))
+        absent = self._absent(domain.index)
+        if absent and waiting.any():
+            when = int(self._ensemble.steps[left[waiting]].min())
+            why = f"a particle left '{domain.name}'"
+            raise MetCoverageError(self._missing(when, absent, why))
+
+    def _absent(self, index: int = -1) -> list[str]:
+        """Name the meteorologies after one that have no analyses at all: where they end is not known."""
+        known = {domain.index for domain in self._domains}
+        return [name for number, name in enumerate(self._names) if number > index and number not in known]
 
     def _reassign(self, minute: int, ready: Sequence[_Domain]) -> None:
         """Let particles return to finer meteorology, and find another for those whose hours are over."""
