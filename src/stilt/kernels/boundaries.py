@@ -67,11 +67,15 @@ def side_outside(x, y, grid):
     return ACTIVE
 
 
+WRAPPED_BELOW = F(0.95)
+"""Least x of a cyclic grid: the program counts on a little west of the first column, to 0.9 or 0.97."""
+
+
 @kernel(allocates=False)
 def wrap_x(x, grid):
-    """Bring x of a cyclic grid into [0, nx + 1): west of the first column it counts on, as in the program."""
+    """Bring x of a cyclic grid into [0.95, nx + 1), as the program does but for the exact limit."""
     if grid.is_cyclic:
-        if x < 0.0:
+        if x < WRAPPED_BELOW:
             x = x + grid.nx
         elif x >= grid.nx + 1.0:
             x = x - grid.nx
