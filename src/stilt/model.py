@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from stilt.collections import FootprintCollections, Simulations, TrajectoryCollection
     from stilt.execution.estimate import Estimate
     from stilt.execution.handle import JobHandle
-    from stilt.execution.preflight import Report
+    from stilt.execution.problems import Report
     from stilt.execution.progress import Reporter
     from stilt.execution.tasks import TaskList
     from stilt.footprint import Jacobian
@@ -543,7 +543,7 @@ class Model:
 
     def check(self) -> Report:
         """Look for everything that would stop a run; nothing is changed."""
-        from stilt.execution.preflight import examine
+        from stilt.execution.examination import examine
 
         return examine(self.config, self._every_receptor(), self.store)
 

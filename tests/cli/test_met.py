@@ -6,6 +6,8 @@ import importlib.util
 import json
 from pathlib import Path
 
+import pytest
+
 from stilt.meteorology import synthetic
 from stilt.meteorology.projection import HorizontalGrid
 
@@ -83,13 +85,36 @@ def test_a_project_with_cut_meteorology_runs(type_stilt, cli_project):
     assert len(list((cli_project / "cut").rglob("*_valley"))) == 1
 
 
-def test_convert_and_run_from_netcdf(type_stilt, cli_project, tmp_path):
-    """A project reads NetCDF as it reads ARL, and convert makes one of the other."""
+@pytest.fixture(scope="module")
+def data():
+    """What writes gridded data of known winds."""
     spec = importlib.util.spec_from_file_location(
         "gridded_data", Path(__file__).parents[1] / "unit" / "meteorology" / "gridded_data.py"
     )
-    data = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(data)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_convert_is_told_where_winds_point(type_stilt, data, tmp_path):
+    """Projected data that do not say it are refused with the option that does, and then converted."""
+    grid = HorizontalGrid.lambert(40.0, -105.0, 12.0, 21, 17, center_lat=39.0, center_lon=-97.0)
+    world = synthetic.uniform(grid=grid, hours=2, flux=50.0, contents=synthetic.Contents(pres=True))
+    made = data.projected(world, earth_relative=True)
+    for name in ("uu", "vv", "uas", "vas"):
+        del made[name].attrs["standard_name"]
+    made.rename(uu="ua", vv="va").to_netcdf(tmp_path / "lcc.nc")
+    command = ("met", "convert", tmp_path / "lcc.nc", "--out", tmp_path / "lcc.arl")
+    assert "ua does not say whether" in type_stilt(*command).complaint
+    assert "--winds" in type_stilt(*command).complaint
+    assert "winds" in type_stilt(*command, "--winds", "north").complaint
+    assert not (tmp_path / "lcc.arl").exists()
+    assert type_stilt(*command, "--winds", "earth").code == 0
+    assert type_stilt("met", "info", tmp_path / "lcc.arl", "--verify").code == 0
+
+
+def test_convert_and_run_from_netcdf(type_stilt, cli_project, data, tmp_path):
+    """A project reads NetCDF as it reads ARL, and convert makes one of the other."""
     world = synthetic.uniform(
         levels=synthetic.pressure_levels(),
         grid=HorizontalGrid.latlon(-113.5, 39.5, 0.1, 0.1, 41, 33),

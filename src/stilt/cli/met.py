@@ -262,6 +262,12 @@ def convert(
         list[str] | None,
         typer.Option("--variable", metavar="ARL=NAME", help="A variable that is not found by itself."),
     ] = None,
+    winds: Annotated[
+        str | None,
+        typer.Option(
+            "--winds", metavar="grid|earth", help="Where winds of projected data point, if they do not say."
+        ),
+    ] = None,
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="Format to write; arl.")] = "arl",
     debug: Debug = False,
 ) -> None:
@@ -288,6 +294,7 @@ def convert(
             "path": paths,
             "engine": engine,
             "preset": preset,
+            "winds": winds,
             "variables": {name: other for name, _, other in pairs},
         },
         source="stilt met convert",

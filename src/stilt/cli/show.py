@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stilt.execution.estimate import Estimate
     from stilt.execution.handle import JobHandle
     from stilt.execution.met_report import MetReport
-    from stilt.execution.preflight import Report
+    from stilt.execution.problems import Report
     from stilt.execution.rebuilding import RebuildReport
     from stilt.manifest import Restored
     from stilt.meteorology.download import Plan

@@ -6,7 +6,8 @@ How simulations get run.
     tasks        work that travels               worker      runs one task, the only writer of results
     results      what became of it               backends/   where workers are (local processes)
     runner       drives a run on this machine    stopping    signals           progress   what is shown
-    preflight    what would stop a run           warmup      compile first     handle     what run() returns
+    preflight    what makes a run impossible     warmup      compile first     handle     what run() returns
+    examination  what would stop some of it (met_examination, problems)
     entrypoints  push_simulations, pull_simulations
 
 Names are loaded when used, because most of them bring numba along.

@@ -190,7 +190,7 @@ def met_needed(sim_ids: Sequence[str], config: ModelConfig) -> tuple[int, int]:
     files, size : int
         How many, and their size [bytes].
     """
-    from stilt.execution.preflight import open_files
+    from stilt.execution.met_examination import open_files
     from stilt.ids import SimID
 
     needed: dict[Path, int] = {}

@@ -456,7 +456,8 @@ class GriddedFile:
             return False  # only the size of the stress is used
         raise MetFormatError(
             f"{place.path}: {place.name} does not say whether it points along the grid or to the east "
-            "(standard_name x_wind or eastward_wind); give winds: grid or winds: earth for this met."
+            "(standard_name x_wind or eastward_wind); give winds: grid or winds: earth for this met "
+            "(--winds of stilt met convert)."
         )
 
     def _turn(self, name: str, read: Callable[[str], NDArray[np.float32]], box: Box) -> NDArray[np.float32]:
