@@ -57,6 +57,8 @@ _METADATA_KEYS = (
     "receptor", "params", "met_files", "is_error", "engine", "version", "seed", "exits", "nesting",
 )  # fmt: skip
 _WHOLE_NUMBERS = ("indx", "met")
+_REPEATING = ("time", "indx", "xhgt", "met", "datetime")
+"""Columns in which one value stands many times, which Parquet keeps as a dictionary."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,7 +300,21 @@ class Trajectories:
             metadata=metadata,
         )
         sink = io.BytesIO()
-        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), sink, compression="zstd")
+        # measured numbers hardly ever repeat: a dictionary of them costs more than all the rest, and their
+        # bytes, sorted by significance, compress better (700,000 rows: 0.12 s for 0.31, 23 MB for 28)
+        repeating = [name for name in schema.names if name in _REPEATING]
+        measured = [
+            column.name
+            for column in schema
+            if pa.types.is_floating(column.type) and column.name not in _REPEATING
+        ]
+        pq.write_table(
+            pa.Table.from_arrays(arrays, schema=schema),
+            sink,
+            compression="zstd",
+            use_dictionary=repeating,
+            use_byte_stream_split=measured,
+        )
         return sink.getvalue()
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:

@@ -121,7 +121,7 @@ def fill_stable_mixing(first, u, v, theta, z, sigma_w):
         du = u[k] - u[under]
         dv = v[k] - v[under]
         shear2 = max(F(0.1), du * du + dv * dv)
-        ri = _G * dz * dtheta / (shear2 * theta[under])
+        ri = _G * dz * dtheta / shear2 / theta[under]
         ri = max(_ZERO, min(F(20.0), ri))
         length = _ONE / (F(2.5) / z[k] + _ONE / F(150.0))
         x = F(0.0002828) + ri * (F(0.8049) + ri * (F(1.6583) + ri * (F(0.00509) - F(0.0010063) * ri)))
