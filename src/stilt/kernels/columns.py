@@ -56,9 +56,9 @@ class Recipe(NamedTuple):
 
 
 @kernel
-def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, out):
+def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, box, row_stride, out):
     """
-    Fill one row per column of a tile.
+    Fill one row per column of a box, such as a tile.
 
     Parameters
     ----------
@@ -68,35 +68,42 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, out):
         Header heights of the upper levels, from the ground up.
     levels : Levels
         Internal levels.
-    upper : ndarray of float32, shape (8, n_data, ny, nx)
-        TEMP [K], UWND, VWND [m s-1], WWND, moisture, HGTS [m], PRES [hPa], TKEN [m2 s-2]; NaN where absent.
+    upper : tuple of 8 ndarray of float32, shape (n_data, ny, nx)
+        TEMP [K], UWND, VWND [m s-1], WWND, moisture, HGTS [m], PRES [hPa], TKEN [m2 s-2]; of size 0 where
+        absent.
     surface : ndarray of float32, shape (16, ny, nx)
         Surface fields in the order of this module's names; NaN where absent.
     gx, gy : ndarray of float32, shape (ny, nx)
         Grid spacing [m].
-    out : ndarray of float32, shape (n_rows >= ny * nx_tile, row_length)
-        Filled; the row of column (j, i) is ``j * nx + i``.
+    box : tuple of int
+        x0, x1, y0, y1 of the columns wanted among those given, zero-based, ends not included.
+    row_stride : int
+        Rows of ``out`` from one row of columns to the next, at least ``x1 - x0``.
+    out : ndarray of float32, shape (n_rows, row_length)
+        Filled; the row of column (y0 + j, x0 + i) is ``j * row_stride + i``.
     """
     n_data = heights.size
     n_levels = levels.sigma.size
-    ny, nx = gx.shape
+    x0, x1, y0, y1 = box
     ks = levels.surface_index
-    profiles = np.empty((_ABREAST, N_UPPER, n_data), dtype=np.float32)
+    profiles = np.full((_ABREAST, N_UPPER, n_data), np.float32(np.nan), dtype=np.float32)
     column = np.empty((vertical.PROFILE_ROWS, n_levels), dtype=np.float32)
     z = np.empty(n_levels, dtype=np.float32)
     sigma_w = np.empty(n_levels, dtype=np.float32)
     tl_w = np.empty(n_levels, dtype=np.float32)
     variance_w = np.zeros(n_levels, dtype=np.float32)
     variance_h = np.empty(n_levels, dtype=np.float32)
-    for j in range(ny):
-        for i in range(nx):
+    for j in range(y0, y1):
+        for i in range(x0, x1):
             # neighbours share the lines of memory that one column's levels are scattered over
-            if i % _ABREAST == 0:
+            if (i - x0) % _ABREAST == 0:
                 for v in range(N_UPPER):
-                    for k in range(n_data):
-                        for n in range(min(_ABREAST, nx - i)):
-                            profiles[n, v, k] = upper[v, k, j, i + n]
-            profile = profiles[i % _ABREAST]
+                    field = upper[v]
+                    if field.size:
+                        for k in range(n_data):
+                            for n in range(min(_ABREAST, x1 - i)):
+                                profiles[n, v, k] = field[k, j, i + n]
+            profile = profiles[(i - x0) % _ABREAST]
             terrain = surface[SHGT, j, i]
             roughness = surface[RGHS, j, i]
             depth = levels.top - terrain
@@ -172,7 +179,7 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, out):
                     for k in range(n_levels):
                         variance_w[k] = _MORE_AT_NIGHT * variance_w[k]
 
-            row = out[j * nx + i]
+            row = out[(j - y0) * row_stride + i - x0]
             to_cells_x = _60 / gx[j, i]
             to_cells_y = _60 / gy[j, i]
             for k in range(n_levels):

@@ -62,7 +62,7 @@ class ColumnSource:
     upper_rows: tuple[tuple[int, str], ...]
     heat_sign: float
 
-    def arrays(self, frame: MetFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def arrays(self, frame: MetFrame) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray, np.ndarray]:
         """
         Arrange a decoded frame as the column kernel takes it.
 
@@ -73,16 +73,19 @@ class ColumnSource:
 
         Returns
         -------
-        upper : ndarray of float32, shape (8, n_data, ny, nx)
+        upper : tuple of 8 ndarray of float32, shape (n_data, ny, nx)
+            Fields of the frame, not copied; of size 0 where the recipe has none.
         surface : ndarray of float32, shape (16, ny, nx)
         gx, gy : ndarray of float32, shape (ny, nx)
             Grid spacing [m].
         """
         ny, nx = frame.box.shape
-        upper = np.empty((columns.N_UPPER, self.heights.size, ny, nx), dtype=np.float32)
-        upper[[row not in dict(self.upper_rows) for row in range(columns.N_UPPER)]] = np.nan
-        for row, name in self.upper_rows:
-            upper[row] = frame.upper[name]
+        names = dict(self.upper_rows)
+        absent = np.empty((0, 0, 0), dtype=np.float32)
+        upper = tuple(
+            np.ascontiguousarray(frame.upper[names[row]], dtype=np.float32) if row in names else absent
+            for row in range(columns.N_UPPER)
+        )
         surface = np.full((columns.N_SURFACE, ny, nx), np.nan, dtype=np.float32)
         for row, name in self.surface_rows:
             surface[row] = frame.surface[name]

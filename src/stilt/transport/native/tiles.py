@@ -31,7 +31,7 @@ from stilt.kernels import layout
 from stilt.kernels.columns import prepare_columns
 from stilt.kernels.compiler import cache_root, sources_hash
 from stilt.kernels.layout import TILE, Columns, GridShape, row_length
-from stilt.meteorology.frame import Box, MetFrame
+from stilt.meteorology.frame import Box
 from stilt.transport.native.recipe import ColumnSource
 
 FORMAT_VERSION = 4
@@ -236,9 +236,22 @@ class TimeColumns:
                 frame = self._source.series.decode(
                     self._time_index, whole, self._source.surface_names, self._source.upper_names
                 )
+                fields = self._source.arrays(frame)
                 for tile, box in boxes.items():
                     tile_rows = self._place(tile)
-                    self._prepare(_cut(frame, box), tile_rows)
+                    within = (box.x0 - whole.x0, box.x1 - whole.x0, box.y0 - whole.y0, box.y1 - whole.y0)
+                    if box.shape != (self._shape.tile_ny, self._shape.tile_nx):
+                        # a tile at the far edge is narrower; its rows keep the places of a whole one
+                        tile_rows[...] = 0.0
+                    prepare_columns(
+                        self._recipe,
+                        self._source.heights,
+                        self._source.levels,
+                        *fields,
+                        within,
+                        self._shape.tile_nx,
+                        tile_rows,
+                    )
                     self._slots[tile] = self._count - 1
                     self._cache.write(self._key, *tile, tile_rows)
         return len(absent)
@@ -261,20 +274,6 @@ class TimeColumns:
             groups[-1].append(tile)
             last = tile[0]
         return groups
-
-    def _prepare(self, frame: MetFrame, out: np.ndarray) -> None:
-        upper, surface, gx, gy = self._source.arrays(frame)
-        ny, nx = gx.shape
-        is_whole = (ny, nx) == (self._shape.tile_ny, self._shape.tile_nx)
-        packed = out if is_whole else np.empty((ny * nx, self._row), dtype=np.float32)
-        prepare_columns(
-            self._recipe, self._source.heights, self._source.levels, upper, surface, gx, gy, packed
-        )
-        if not is_whole:
-            # a tile at the far edge is narrower; its rows keep the places of a whole one
-            whole = out.reshape(self._shape.tile_ny, self._shape.tile_nx, self._row)
-            whole[...] = 0.0
-            whole[:ny, :nx] = packed.reshape(ny, nx, self._row)
 
     def _reserve(self, count: int) -> None:
         """Make room for more tiles."""
@@ -311,20 +310,6 @@ def tile_key(source: ColumnSource, time_index: int, ziscale: float) -> str:
         )
     )
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _cut(frame: MetFrame, box: Box) -> MetFrame:
-    if box == frame.box:
-        return frame
-    y = slice(box.y0 - frame.box.y0, box.y1 - frame.box.y0)
-    x = slice(box.x0 - frame.box.x0, box.x1 - frame.box.x0)
-    return MetFrame(
-        time=frame.time,
-        box=box,
-        surface={name: field[y, x] for name, field in frame.surface.items()},
-        upper={name: field[:, y, x] for name, field in frame.upper.items()},
-        forecast_hour=frame.forecast_hour,
-    )
 
 
 class ColumnPool:
