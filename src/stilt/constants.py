@@ -35,6 +35,9 @@ EARTH_RADIUS_KM = 6371.2
 MOLAR_MASS_DRY_AIR_HYSPLIT = 0.02884
 """Molar mass of air [kg mol-1] in the surface influence that hycs_std 5.1.0 writes (column ``foot``)."""
 
+MAX_MASS_HYSPLIT = 100000.0
+"""Largest mass of a particle [1] that hycs_std 5.1.0 lets grow (column ``dmas``)."""
+
 MOLAR_MASS_DRY_AIR_STILT_R = 0.02897
 """Molar mass of dry air [kg mol-1] in STILT-R's near-field plume dilution."""
 

@@ -107,7 +107,7 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, box, row_st
             terrain = surface[SHGT, j, i]
             roughness = surface[RGHS, j, i]
             depth = levels.top - terrain
-            first_data = vertical.remap_column(
+            first_data, ground_density = vertical.remap_column(
                 recipe.flag,
                 heights,
                 recipe.offset,
@@ -207,7 +207,7 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, box, row_st
             row[at + layout.LCLD] = _or_else(surface[LCLD, j, i], layout.MISSING)
             row[at + layout.RAIN] = _or_else(surface[RAIN, j, i], layout.MISSING)
             row[at + layout.CRAI] = _or_else(surface[CRAI, j, i], _ZERO)
-            row[at + layout.UNUSED] = _ZERO
+            row[at + layout.GROUND_DENSITY] = ground_density
             row[at + layout.TL_COLUMN] = time_scale
 
 

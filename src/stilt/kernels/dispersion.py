@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from stilt.kernels import dilution, layout, rng
+from stilt.kernels.air_mass import grown, growth_at
 from stilt.kernels.compiler import kernel
 from stilt.kernels.interpolation import fill_mean, fill_turbulence, mean_value
 
@@ -176,6 +177,9 @@ def disperse(
     m,
     minutes,
     influence,
+    air,
+    ens,
+    p,
 ):
     """
     Carry one particle through half a step.
@@ -207,6 +211,10 @@ def disperse(
     minutes, influence : float32
         Time below the dilution height [min] and its sensitivity so far: sums of many equal terms, which
         round in one direction, so that it matters where they start.
+    air : AirMass or None
+        Working memory for the mass of the particle; None where that is not followed.
+    ens, p : Ensemble, int
+        Holds that mass, and which particle it is.
 
     Returns
     -------
@@ -332,5 +340,10 @@ def disperse(
                 )
             minutes += step
             influence += dilution.surface_influence(step, mass)
+        if air is not None:
+            # the box below the top of the layer, even where that layer reaches down to the ground
+            box = 0 if sigma >= level_sigma[0] else original_level(m, layer + 1)
+            rate = growth_at(air, second_half, a, b, place, levels, box, time_sign, stamp)
+            ens.mass[p] = grown(ens.mass[p], rate, step)
         elapsed += step
     return x, y, sigma, w / sigma_w, minutes, influence, last_sigma_w, last_tl, layer, m

@@ -55,7 +55,8 @@ TCLD = 6
 """Total cloud cover [percent], NO_CLOUD_COVER where the file has none."""
 LCLD = 7
 """Low cloud cover [percent], MISSING where the file has none."""
-UNUSED = 8
+GROUND_DENSITY = 8
+"""Density of the air at the ground, taken as dry [kg m-3]."""
 RAIN = 9
 """Precipitation accumulated at this analysis [m], MISSING where the file has none."""
 CRAI = 10

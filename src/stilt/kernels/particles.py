@@ -15,6 +15,7 @@ import numpy as np
 
 from stilt.kernels import boundaries, layout, rng
 from stilt.kernels.advection import advect
+from stilt.kernels.air_mass import bounded, box_of_sigma, grown, growth_at, is_across_seam
 from stilt.kernels.boundaries import ACTIVE, NEEDS_COLUMNS
 from stilt.kernels.compiler import kernel
 from stilt.kernels.dispersion import disperse
@@ -27,6 +28,7 @@ from stilt.kernels.interpolation import (
 )
 from stilt.kernels.met_error import correlated_profiles, distance_km, next_zi_error, perturb_winds
 from stilt.kernels.recording import (
+    DMAS,
     FOOT,
     MLHT,
     N_DEFAULT,
@@ -69,7 +71,7 @@ def release_all(kind, state, spare, physics, levels, depth, ensemble):
 
 
 @kernel(allocates=False)
-def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, work, stamp, ens, p):
+def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, work, stamp, ens, p, air):
     """
     Move one particle by one minute.
 
@@ -91,6 +93,8 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
         The particles.
     p : int
         Which one.
+    air : AirMass or None
+        Working memory for the mass of the particle; None where that is not followed.
 
     Returns
     -------
@@ -128,6 +132,9 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
     zi_end = nearest_value(a, b, end_place, base + N(layout.ZI))
     terrain = column_value(a, b, end_place, base + N(layout.TERRAIN))
     depth = levels.top - terrain
+    if air is not None:
+        air.across_seam[0] = is_across_seam(wx, grid)
+        air.across_seam[1] = is_across_seam(boundaries.wrap_x(xm, grid), grid)
 
     minutes = _ZERO
     influence = _ZERO
@@ -174,12 +181,12 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
         x, y, sigma, ratio, minutes, influence, sigma_w, tl, layer, m = disperse(
             kind, state, spare, a, b, start_place, levels, start, stamp, False, zi_start, depth, zv,
             physics.tlfrac, sign, _HALF, x, y, sigma_m, ens.w_ratio[p], layer, ens.top_level[p],
-            minutes, influence,
+            minutes, influence, air, ens, p,
         )  # fmt: skip
         zv = physics.veght * zi_end if physics.veght <= _ONE else physics.veght
         x, y, sigma, ratio, minutes, influence, sigma_w, tl, layer, m = disperse(
             kind, state, spare, a, b, end_place, levels, end, stamp, True, zi_end, depth, zv,
-            physics.tlfrac, sign, _HALF, x, y, sigma, ratio, layer, m, minutes, influence,
+            physics.tlfrac, sign, _HALF, x, y, sigma, ratio, layer, m, minutes, influence, air, ens, p,
         )  # fmt: skip
         ens.w_ratio[p] = ratio
         ens.layer[p] = layer
@@ -191,7 +198,14 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
         x = (xm + (west + _ONE)) - _ONE
         y = (ym + (south + _ONE)) - _ONE
         sigma = sigma_m
+        if air is not None:
+            box = box_of_sigma(levels, sigma)
+            rate = growth_at(air, False, a, b, start_place, levels, box, sign, stamp)
+            rate = _HALF * (rate + growth_at(air, True, a, b, end_place, levels, box, sign, stamp))
+            ens.mass[p] = grown(ens.mass[p], rate, _ONE)
 
+    if air is not None:
+        ens.mass[p] = bounded(ens.mass[p])
     x, y, crossed = boundaries.fold_at_pole(x, y, grid)
     if crossed:
         ens.u_turb[p] = -ens.u_turb[p]
@@ -212,7 +226,7 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
 
 
 @kernel(allocates=False)
-def one_step(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, p, s, out, xy, wanted):
+def one_step(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, p, s, out, xy, wanted, air):
     """Do step ``s`` of particle ``p`` and record it; return whether the particle waits for a tile."""
     stamp = work.stamp[0] + 1
     work.stamp[0] = stamp
@@ -221,7 +235,7 @@ def one_step(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, 
     tf1 = min(_ONE, (minutes + _ONE) / clock.interval)
     rng.start_draws(kind, state, p, s)
     status, x, y, place, layer = step_particle(
-        kind, state, spare, a, b, grid, levels, physics, tf0, tf1, work, stamp, ens, p
+        kind, state, spare, a, b, grid, levels, physics, tf0, tf1, work, stamp, ens, p, air
     )
     if status == NEEDS_COLUMNS:
         want_tiles(wanted, grid, boundaries.wrap_x(x, grid), y)
@@ -241,6 +255,8 @@ def one_step(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, 
         columns = N_RECORDED if physics.records_all else N_DEFAULT
         for c in range(columns):
             out[c, p, at] = work.record[c]
+        if air is not None:
+            out[DMAS, p, at] = ens.mass[p]
         ens.foot[p] = _ZERO
         ens.samt[p] = _ZERO
         xy[0, p, at] = ens.x[p]
@@ -290,7 +306,9 @@ def terrain_one_minute_away(a, b, grid, levels, sign, tf0, tf1, x, y, sigma, out
 
 
 @kernel
-def advance(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, first, last, out, xy, wanted):
+def advance(
+    kind, state, spare, a, b, grid, levels, physics, clock, work, ens, first, last, out, xy, wanted, air
+):
     """
     Carry particles ``first`` to ``last`` through the steps of a clock, as far as tiles allow.
 
@@ -308,12 +326,14 @@ def advance(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, f
         The particles; each knows how many steps it has done.
     first, last : int
         Half-open range of particles.
-    out : ndarray of float32, shape (N_RECORDED, n_particles, n_records)
+    out : ndarray of float32, shape (N_RECORDED or one more for the mass, n_particles, n_records)
         Recorded values, filled; a particle's times lie side by side.
     xy : ndarray of float64, shape (2, n_particles, n_records)
         Recorded positions in grid coordinates, filled.
     wanted : ndarray of uint8, shape (n_tiles_y, n_tiles_x)
         Tiles that are missing are set to 1.
+    air : AirMass or None
+        Working memory for the mass of particles; None, which compiles to less, where that is not followed.
 
     Returns
     -------
@@ -332,7 +352,7 @@ def advance(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, f
             if ens.status[p] != ACTIVE or ens.steps[p] != s:
                 continue
             if one_step(
-                kind, state, spare, a, b, grid, levels, physics, clock, work, ens, p, s, out, xy, wanted
+                kind, state, spare, a, b, grid, levels, physics, clock, work, ens, p, s, out, xy, wanted, air
             ):
                 if by_minute:
                     return 1

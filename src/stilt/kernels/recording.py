@@ -39,6 +39,8 @@ _NO_RAIN_FIELD, _NO_CONVECTIVE_RAIN_FIELD = F(-0.001 / 60.0), F(-0.9)
     CRAI_OUT,
 ) = range(20)
 N_RECORDED = 20
+DMAS = N_RECORDED
+"""Comes after all others, and only where the mass of particles is followed."""
 N_DEFAULT = TEMP
 """The columns before this one cost nothing extra."""
 

@@ -35,6 +35,8 @@ class Ensemble(NamedTuple):
     """float32, shape (n, 2, n_levels): normalised error profiles of u and v; (n, 2, 0) without."""
     zi_error: np.ndarray
     """float32, shape (n,): PBL-height error [percent]."""
+    mass: np.ndarray
+    """Mass of the air a particle stands for, 1 at its release, float32."""
     layer: np.ndarray
     """int64: layer of each particle when last seen; only where to start looking."""
     top_level: np.ndarray

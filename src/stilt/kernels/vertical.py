@@ -189,6 +189,8 @@ def remap_column(
     -------
     first_data_level : int
         1-based index of the first internal level that rests on measured surface data.
+    ground_density : float32
+        Density at the ground, of surface pressure and temperature alone [kg m-3].
     """
     n_data = heights.size
     n_levels = level_sigma.size
@@ -309,4 +311,4 @@ def remap_column(
         out[P_, k] = p_k
         out[5, k] = _100 * p_k / (_R * out[T_, k])
         k += 1
-    return first_data_level
+    return first_data_level, _100 * p0 / (_R * t0)

@@ -19,6 +19,7 @@ import numpy as np
 from stilt.config import TransportParams
 from stilt.errors import ConfigError, Interrupted, TransportTimeoutError
 from stilt.kernels import particles, rng
+from stilt.kernels.air_mass import new_air_mass
 from stilt.kernels.layout import Columns, GridShape, Levels
 from stilt.kernels.state import Clock, Ensemble, Physics, new_work
 from stilt.transport.native.tiles import TimeColumns
@@ -75,6 +76,8 @@ class Carrier:
         Runs them.
     heed : callable
         Asked before every call of the kernel (see `heeding`).
+    follows_mass : bool
+        Follow the mass of the air the particles stand for.
     """
 
     def __init__(
@@ -87,6 +90,8 @@ class Carrier:
         workers: int,
         executor: ThreadPoolExecutor,
         heed: Callable[[int], None],
+        *,
+        follows_mass: bool = False,
     ) -> None:
         self._levels = levels
         self._physics = physics
@@ -97,6 +102,7 @@ class Carrier:
         self._states = [rng.new_state(stream, seed, key) for _ in range(workers)]
         self._spares = [np.zeros(1, dtype=np.float32) for _ in range(workers)]
         self._memories = [new_work(levels.sigma.size) for _ in range(workers)]
+        self._air = [new_air_mass(levels.sigma.size) if follows_mass else None for _ in range(workers)]
 
     def draw_release(self, depth: np.ndarray, ensemble: Ensemble) -> None:
         """Draw what particles carry from their release over the ``depth`` [m] of the coordinate."""
@@ -148,10 +154,13 @@ class Carrier:
                 view_a: Columns = view_a,
                 view_b: Columns = view_b,
             ) -> int:
+                air = self._air[worker]
+                if air is not None:
+                    air = air._replace(interval=clock.interval)
                 return particles.advance(
                     self._stream, self._states[worker], self._spares[worker], view_a, view_b, shape,
                     self._levels, self._physics, clock, self._memories[worker], ensemble, block[0], block[1],
-                    values, xy, missing,
+                    values, xy, missing, air,
                 )  # fmt: skip
 
             self._heed(clock.first_step)

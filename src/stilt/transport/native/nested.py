@@ -20,7 +20,7 @@ import numpy as np
 
 from stilt.config import TransportParams
 from stilt.errors import MetCoverageError, ReceptorOffGridError
-from stilt.kernels import recording, rng
+from stilt.kernels import rng
 from stilt.kernels.boundaries import ACTIVE, side_left
 from stilt.kernels.state import Clock
 from stilt.meteorology.catalog import show
@@ -34,8 +34,10 @@ from stilt.transport.native.release_terrain import terrain_at, tiles_of
 from stilt.transport.native.simulate import (
     Interval,
     Recorded,
+    follows_mass,
     new_ensemble,
     physics_of,
+    recorded_columns,
     released_sigma,
     ziscale_at,
 )
@@ -316,7 +318,10 @@ class _Run:
         self._ensemble = new_ensemble(self.where, sigma, 0)
         for domain in self._domains:
             levels = domain.source.levels
-            domain.carrier = Carrier(levels, physics, rng.COUNTER, seed, key, workers, executor, heed)
+            domain.carrier = Carrier(
+                levels, physics, rng.COUNTER, seed, key, workers, executor, heed,
+                follows_mass=follows_mass(params),
+            )  # fmt: skip
             domain.wind_error = np.zeros(
                 (n, 2, levels.sigma.size if physics.has_wind_error else 0), dtype=np.float32
             )
@@ -326,7 +331,7 @@ class _Run:
                 depth[self._owner == domain.index] -= terrains[domain.index]
                 domain.carrier.draw_release(depth, self._ensemble._replace(wind_error=domain.wind_error))
         n_records = self.n_steps // physics.record_every
-        self._values = np.empty((recording.N_RECORDED, n, n_records), dtype=np.float32)
+        self._values = np.empty((recorded_columns(params), n, n_records), dtype=np.float32)
         self._xy = np.empty((2, n, n_records), dtype=np.float64)
         self._met = np.zeros((n, n_records), dtype=np.int8)
 

@@ -42,7 +42,7 @@ PARTLY_NAMES = {
 COLUMNS = (
     "time", "indx", "long", "lati", "zagl", "sigw", "tlgr", "zsfc", "temp", "samt", "foot", "shtf",
     "dens", "rhfr", "sphu", "wout", "mlht", "pres", "temz", "whtf", "tcld", "lcld", "dswf", "icdx", "zloc",
-    "rain", "crai",
+    "rain", "crai", "dmas",
 )  # fmt: skip
 """Names of ``varsiwant`` the engine writes."""
 

@@ -42,7 +42,7 @@ class Recorded:
 
     Attributes
     ----------
-    values : ndarray of float32, shape (N_RECORDED, n_particles, n_times)
+    values : ndarray of float32, shape (N_RECORDED or one more, n_particles, n_times)
         In the order of :mod:`stilt.kernels.recording`.
     xy : ndarray of float64, shape (2, n_particles, n_times)
         Grid coordinates.
@@ -156,6 +156,16 @@ def physics_of(params: TransportParams, *, error: bool) -> Physics:
     )
 
 
+def follows_mass(params: TransportParams) -> bool:
+    """Tell whether a run follows the mass of the air its particles stand for."""
+    return "dmas" in params.varsiwant
+
+
+def recorded_columns(params: TransportParams) -> int:
+    """Count the columns a run records beside positions."""
+    return recording.N_RECORDED + follows_mass(params)
+
+
 def ziscale_at(params: TransportParams, analysis: np.datetime64, start: np.datetime64) -> float:
     """Return the factor on the mixed-layer depth at an analysis time; 1 beyond the list's end."""
     factors = params.ziscale_factors
@@ -233,6 +243,7 @@ def new_ensemble(release: Release, sigma: np.ndarray, n_error: int) -> Ensemble:
         steps=release.minute.copy(),
         wind_error=np.zeros((n, 2, n_error), dtype=np.float32),
         zi_error=np.zeros(n, dtype=np.float32),
+        mass=np.ones(n, dtype=np.float32),
         layer=np.ones(n, dtype=np.int64),
         top_level=np.ones(n, dtype=np.int64),
     )
@@ -295,14 +306,24 @@ def simulate(
     if sequential:
         window = program_window(source.series.grid, ensemble.x, ensemble.y)
     n_records = n_steps // physics.record_every
-    values = np.empty((recording.N_RECORDED, n, n_records), dtype=np.float32)
+    values = np.empty((recorded_columns(params), n, n_records), dtype=np.float32)
     xy = np.empty((2, n, n_records), dtype=np.float64)
 
     workers = 1 if sequential else (threads or thread_count())
     heed = heeding(params, deadline, should_stop)
     prepared = 0
     with ThreadPoolExecutor(workers) as executor:
-        carrier = Carrier(source.levels, physics, stream, seed, key, workers, executor, heed)
+        carrier = Carrier(
+            source.levels,
+            physics,
+            stream,
+            seed,
+            key,
+            workers,
+            executor,
+            heed,
+            follows_mass=follows_mass(params),
+        )
         carrier.draw_release(np.float32(source.levels.top) - terrain, ensemble)
         for stretch in stretches:
             a, b = columns_at(stretch.first), columns_at(stretch.second)

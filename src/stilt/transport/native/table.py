@@ -32,6 +32,7 @@ _RECORDED_COLUMNS = {
     "lcld": recording.LCLD_OUT,
     "rain": recording.RAIN_OUT,
     "crai": recording.CRAI_OUT,
+    "dmas": recording.DMAS,
 }
 
 _CONSTANT_COLUMNS = {"dswf": 0.0, "icdx": 2.0, "zloc": -999.0}
