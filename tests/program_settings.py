@@ -21,7 +21,7 @@ TABLE = Path(__file__).parent / "parity" / "data" / "program_settings.parquet"
 
 COLUMNS = tuple(
     "time indx long lati zagl foot mlht pres dens samt sigw tlgr zsfc temp temz rhfr sphu shtf wout whtf "
-    "tcld lcld dswf icdx zloc rain crai".split()
+    "tcld lcld dswf icdx zloc rain crai dmas".split()
 )
 KEPT_MINUTES = 10
 """Minutes after which the table keeps no rows."""

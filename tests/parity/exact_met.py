@@ -7,7 +7,7 @@ on the machine), and every field is rounded to a power of two before it is packe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +253,14 @@ CASES = [
     ExactCase("no_roughness", "lambert", "sigma", "USTR", "SPHU", "night", _NIGHT, 1, 20, -100.3, 40.2, 10.0,
               leave_out=("RGHS",)),
 ]  # fmt: skip
+
+_BY_NAME = {case.name: case for case in CASES}
+
+MASS_CASES = [
+    replace(_BY_NAME["one_back"], name="mean_wind_back", height=40.0, n_hours=-6, params={"nturb": 1}),
+    replace(_BY_NAME["one_forward"], name="mean_wind_forward", height=40.0, n_hours=6, params={"nturb": 1}),
+]
+"""Runs with the mean wind alone, for the mass of the air."""
 
 BANK_CASES = [
     ExactCase("hrrr_night_back", "", "", "", "", "", "2019-05-30T10:00", -2, 50, -111.848, 40.766, 10.0,

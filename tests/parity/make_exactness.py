@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from parity.exact_met import CASES, ExactCase
+from parity.exact_met import CASES, MASS_CASES, ExactCase
 
 DIGITS = {
     "long": 4, "lati": 4, "zagl": 4, "foot": 7, "samt": 4, "sigw": 3, "tlgr": 4, "mlht": 2, "pres": 2,
-    "dens": 5,
+    "dens": 5, "dmas": 3,
 }  # fmt: skip
 COLUMNS = ("time", "indx", *DIGITS)
 TABLES = Path(__file__).parent / "exactness"
@@ -96,7 +96,7 @@ def main(names: list[str]) -> None:
     """Make the tables of the named cases, or of all."""
     program = Path(os.environ["STILT_TEST_HYSPLIT_DIR"])
     TABLES.mkdir(exist_ok=True)
-    for case in CASES:
+    for case in [*CASES, *MASS_CASES]:
         if names and case.name not in names:
             continue
         rows = run_program(case, program)

@@ -73,3 +73,8 @@ def check_settings(params: TransportParams) -> None:
                 f"varsiwant: column '{name}' is not written by engine 'native'; remove it. "
                 f"Written: {' '.join(COLUMNS)}."
             )
+    if "dmas" in params.varsiwant and params.w_option == 4:
+        # the program keeps counting the vertical motion of the file that it does not move particles with
+        raise UnsupportedSettingError(
+            "varsiwant: column 'dmas' is not written by engine 'native' with w_option: 4; leave one out."
+        )
