@@ -345,3 +345,16 @@ def test_what_cannot_be_nested_is_refused_by_name(nest):
     )
     with pytest.raises(ConfigError, match="files given one by one have no fallback"):
         nest.engine.run(request)
+
+
+def test_the_mass_of_the_air_goes_along(nest):
+    """A particle handed on keeps the mass it has, and goes on from there."""
+    columns = ("time", "indx", "long", "lati", "zagl", "foot", "dmas")
+    nest.blow("fine", FINE, 7.0, 4.0)
+    nest.blow("wide", WIDE, 7.0, 4.0)
+    nested = nest.run("fine", "wide", varsiwant=columns, height=3000.0).particles
+    alone = nest.run("wide", varsiwant=columns, height=3000.0).particles
+    handed = nested["met"].to_numpy().argmax()
+    assert 60 < handed < len(nested) - 60
+    assert np.ptp(alone["dmas"]) > 1e-3
+    np.testing.assert_allclose(nested["dmas"], alone["dmas"], atol=0.02 * np.ptp(alone["dmas"]))

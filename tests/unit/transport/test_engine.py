@@ -155,6 +155,7 @@ def test_scaling_the_mixed_layer_scales_it(run, breeze, receptor):
         ({"kmixd": 4}, "kmixd"),
         ({"khmax": 24}, "khmax"),
         ({"varsiwant": (*ALL_COLUMNS, "zfx1")}, "zfx1"),
+        ({"varsiwant": (*ALL_COLUMNS, "dmas"), "w_option": 4}, "dmas"),
     ],
 )
 def test_settings_that_are_not_implemented_are_refused_by_name(run, breeze, receptor, settings, key):
