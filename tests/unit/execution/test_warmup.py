@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 
 import pytest
 
 import stilt.footprint
+from stilt.config import ModelConfig
 from stilt.execution import warmup
+from stilt.execution.progress import Silent
 from stilt.kernels.compiler import is_compiling, kernel_cache_dir
 
 pytestmark = pytest.mark.skipif(not is_compiling(), reason="kernels are not compiled in this run")
@@ -62,3 +65,24 @@ def test_a_run_stopped_while_compiling_leaves_no_process(compiled_here, tmp_path
         raise KeyboardInterrupt
     assert started[0].returncode == -9
     assert compiled_here == []
+
+
+def test_following_the_mass_of_the_air_is_announced_as_a_compilation_of_its_own(monkeypatch, tmp_path):
+    """A run with dmas compiles another time loop, so kernels that other runs have left do not count."""
+    monkeypatch.setattr(warmup, "_compiles", lambda: True)
+    monkeypatch.setattr("stilt.kernels.compiler.kernel_cache_dir", lambda: tmp_path)
+    met = {"m": {"directory": "met", "file_format": "%Y"}}
+    plain = ModelConfig(mets=met)
+    massive = ModelConfig(mets=met, varsiwant=[*plain.varsiwant, "dmas"])
+    warmup.note_warm(plain)
+    asked: list[tuple[str, ...]] = []
+
+    class Engine:
+        def warm_up(self, params):
+            asked.append(params.varsiwant)
+
+    monkeypatch.setattr(warmup, "get_engine", lambda name, section: Engine())
+    monkeypatch.setattr(warmup, "_compiling_footprints", lambda folder: contextlib.nullcontext())
+    for config in (plain, massive, massive):
+        warmup.warm_up(config, Silent(), share=True)
+    assert asked == [massive.varsiwant]

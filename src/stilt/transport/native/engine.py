@@ -22,7 +22,7 @@ from stilt.transport.native.nested import Member, simulate_nested
 from stilt.transport.native.recipe import column_source
 from stilt.transport.native.release import Release, release_particles
 from stilt.transport.native.settings import check_settings
-from stilt.transport.native.simulate import Recorded, simulate
+from stilt.transport.native.simulate import Recorded, follows_mass, simulate
 from stilt.transport.native.table import particle_table
 from stilt.transport.native.tiles import ColumnPool
 from stilt.transport.protocol import TransportRequest, TransportResult, check_nesting, receptor_key
@@ -64,7 +64,7 @@ class NativeEngine:
         """Compile every kernel, or load it from the cache of an earlier run."""
         from stilt.transport.native.warmup import compile_kernels
 
-        compile_kernels()
+        compile_kernels(follows_mass=params is not None and follows_mass(params))
 
     def run(
         self,

@@ -20,11 +20,16 @@ from stilt.transport.native.tiles import ColumnPool, TileCache
 
 
 @functools.cache
-def compile_kernels() -> None:
+def compile_kernels(*, follows_mass: bool = False) -> None:
     """
     Run two particles for an hour through a made-up wind, so that all kernels are compiled or loaded.
 
     With an empty kernel cache this takes some ten seconds, with a warm one well under a second.
+
+    Parameters
+    ----------
+    follows_mass : bool
+        Compile the time loop that follows the mass of the air (column ``dmas``) instead of the one without.
     """
     with tempfile.TemporaryDirectory(prefix="stilt-warm-up-") as name:
         folder = Path(name)
@@ -33,6 +38,8 @@ def compile_kernels() -> None:
         start = world.times[1]
         receptor = PointReceptor(str(start), *world.center, 10.0)
         params = TransportParams(n_hours=-1, numpar=2)
+        if follows_mass:
+            params = params.model_copy(update={"varsiwant": (*params.varsiwant, "dmas")})
         series = open_series([path], name="warm-up", start=world.times[0], end=start)
         source = column_source(series, params)
         release = release_particles(receptor, params.numpar, series, params.z_top)
