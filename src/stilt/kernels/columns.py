@@ -81,7 +81,14 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, box, row_st
         Rows of ``out`` from one row of columns to the next, at least ``x1 - x0``.
     out : ndarray of float32, shape (n_rows, row_length)
         Filled; the row of column (y0 + j, x0 + i) is ``j * row_stride + i``.
+
+    Returns
+    -------
+    int
+        -1, or the first column that cannot be used, as ``j * nx + i`` of the fields given: something that the
+        recipe counts on is no number there.
     """
+    unusable = -1
     n_data = heights.size
     n_levels = levels.sigma.size
     x0, x1, y0, y1 = box
@@ -130,12 +137,14 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, box, row_st
             w, humidity, density = column[3], column[4], column[5]
             pressure, theta = column[6], column[7]
 
+            is_usable = True
             kd = min(n_levels, max(2, max(ks, first_data)))
             if (
                 recipe.kbls == 1
                 and recipe.momentum != stability.FROM_PROFILE
                 and recipe.heat != stability.NO_HEAT
             ):
+                is_usable = not math.isnan(surface[H1, j, i] + surface[M1, j, i])
                 ustar, tstar = stability.surface_scales_from_flux(
                     recipe.momentum,
                     recipe.heat,
@@ -182,7 +191,10 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, box, row_st
             row = out[(j - y0) * row_stride + i - x0]
             to_cells_x = _60 / gx[j, i]
             to_cells_y = _60 / gy[j, i]
+            nothing = _ZERO * zi
             for k in range(n_levels):
+                # zero, unless one of them is no number
+                nothing += _ZERO * (u[k] + v_[k] + density[k] + sigma_w[k] + tl_w[k])
                 at = k * layout.PER_LEVEL
                 row[at + layout.U] = u[k] * to_cells_x
                 row[at + layout.V] = v_[k] * to_cells_y
@@ -209,6 +221,9 @@ def prepare_columns(recipe, heights, levels, upper, surface, gx, gy, box, row_st
             row[at + layout.CRAI] = _or_else(surface[CRAI, j, i], _ZERO)
             row[at + layout.GROUND_DENSITY] = ground_density
             row[at + layout.TL_COLUMN] = time_scale
+            if unusable < 0 and not (is_usable and nothing == _ZERO):
+                unusable = j * gx.shape[1] + i
+    return unusable
 
 
 @kernel(allocates=False)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from stilt.config import TransportParams
+from stilt.errors import MetVariableError
 from stilt.meteorology import synthetic
 from stilt.meteorology.catalog import open_series
 from stilt.meteorology.projection import HorizontalGrid
@@ -104,3 +105,40 @@ def test_the_cache_stays_below_its_limit_oldest_first(tmp_path):
     assert cache.size() <= 3000
     assert cache.read(f"{5:032d}", 0, 0, (10, 16)) is not None
     assert cache.read(f"{0:032d}", 0, 0, (10, 16)) is None
+
+
+def flagged(path, folder, name):
+    """Copy a file with a variable marked missing at its second time: a forecast hour of -1 in its labels."""
+    raw = bytearray(path.read_bytes())
+    grid = open_series([path], name="wide").grid
+    size = 50 + grid.nx * grid.ny
+    labels = {offset: bytes(raw[offset : offset + 50]) for offset in range(0, len(raw), size)}
+    hours = sorted({label[6:8] for label in labels.values()})
+    for offset, label in labels.items():
+        if label[14:18] == name.encode() and label[6:8] == hours[1]:
+            raw[offset + 8 : offset + 10] = b"-1"
+    copy = folder / f"{name}.arl"
+    copy.write_bytes(raw)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("UWND", r"UWND \(level 1, 2, 3, 4, 5, \.\.\.\)"), ("SHGT", "SHGT"), ("USTR", "USTR"), ("SHTF", "SHTF")],
+)
+def test_a_field_marked_missing_ends_a_run_that_needs_it(tmp_path, name, said):
+    """Particles do not go on with what is no number; the program takes it for zero."""
+    world = synthetic.uniform(u=8.0, v=2.0, hours=4)
+    path = flagged(world.write(tmp_path / "whole.arl"), tmp_path, name)
+    with pytest.raises(MetVariableError, match=f"no value of {said} at .* at 2020-06-01T01:00:00 UTC"):
+        tables(path, world.center, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["U10M", "T02M", "WWND", "SPHU"])
+def test_a_field_marked_missing_that_has_a_substitute_is_none(tmp_path, name):
+    """As where the file never had it."""
+    world = synthetic.uniform(u=8.0, v=2.0, hours=4)
+    path = flagged(world.write(tmp_path / "whole.arl"), tmp_path, name)
+    table = tables(path, world.center, tmp_path / "cache")
+    assert np.isfinite(table[["long", "lati", "zagl", "foot", "mlht"]].to_numpy()).all()
+    assert len(table) == 40 * 180

@@ -48,9 +48,10 @@ def heeding(
                 "stopped while particles were under way; run again to continue with this receptor."
             )
         if deadline is not None and time.monotonic() > deadline:
+            allowed = "" if params.timeout is None else f"of {params.timeout:g} s "
             raise TransportTimeoutError(
                 f"gave up after {done_steps} of {60 * abs(params.n_hours)} minutes of transport: the timeout "
-                f"of {params.timeout:g} s is over. Raise timeout, or use fewer particles or hours."
+                f"{allowed}is over. Raise timeout, or use fewer particles or hours."
             )
 
     return heed

@@ -103,6 +103,33 @@ class ColumnSource:
         gx, gy = program_spacing(self.series.grid, x, y)
         return upper, surface, gx, gy
 
+    def why_unusable(self, frame: MetFrame, column: int) -> str:
+        """
+        Say why a column of a decoded frame gives no numbers.
+
+        Parameters
+        ----------
+        frame : MetFrame
+            One time over one box.
+        column : int
+            Which, counted along x, then y.
+        """
+        j, i = divmod(column, frame.box.shape[1])
+        lacking = [name for name in self.surface_names if not np.isfinite(frame.surface[name][j, i])]
+        for name in self.upper_names:
+            levels = np.flatnonzero(~np.isfinite(frame.upper[name][:, j, i])) + 1
+            if levels.size:
+                some = ", ".join(map(str, levels[:5])) + (", ..." if levels.size > 5 else "")
+                lacking.append(f"{name} (level {some})")
+        what = f"no value of {'; '.join(lacking)}" if lacking else "values out of all range"
+        lon, lat = self.series.grid.to_lonlat(
+            np.array([frame.box.x0 + i + 1.0]), np.array([frame.box.y0 + j + 1.0])
+        )
+        return (
+            f"met '{self.series.name}' has {what} at {lat[0]:.2f} N {lon[0]:.2f} E at {frame.time} UTC, "
+            "marked missing in the file or damaged; get the file again or leave that hour out."
+        )
+
     def key(self) -> tuple:
         """Everything beside the stored bytes that the prepared columns depend on."""
         level_numbers = (self.levels.sigma.tobytes().hex(), float(self.levels.top), self.levels.surface_index)

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stilt.errors import MetVariableError
 from stilt.kernels import layout
 from stilt.kernels.columns import prepare_columns
 from stilt.kernels.compiler import cache_root, sources_hash
@@ -243,7 +244,7 @@ class TimeColumns:
                     if box.shape != (self._shape.tile_ny, self._shape.tile_nx):
                         # a tile at the far edge is narrower; its rows keep the places of a whole one
                         tile_rows[...] = 0.0
-                    prepare_columns(
+                    unusable = prepare_columns(
                         self._recipe,
                         self._source.heights,
                         self._source.levels,
@@ -252,6 +253,9 @@ class TimeColumns:
                         self._shape.tile_nx,
                         tile_rows,
                     )
+                    if unusable >= 0:
+                        self._count -= 1
+                        raise MetVariableError(self._source.why_unusable(frame, unusable))
                     self._slots[tile] = self._count - 1
                     self._cache.write(self._key, *tile, tile_rows)
         return len(absent)
