@@ -65,7 +65,8 @@ class SlurmBackend(Built[SlurmExecution]):
                 logs.mkdir(parents=True, exist_ok=True)
             path = folder / SCRIPT_FILE
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(script)
+            # names of folders are bytes; sbatch and the shell take them as they are
+            path.write_text(script, encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             raise StoreError(f"{folder}: the job script cannot be written ({error.strerror}).") from error
         job_ids: list[str] = []
@@ -75,13 +76,13 @@ class SlurmBackend(Built[SlurmExecution]):
         refused = ""
         for first, count in self._arrays(n_chunks):
             try:
-                said = client.call("sbatch", "--parsable", self._array(count), str(path), str(first))
+                number = client.submit(self._array(count), str(path), str(first))
             except SlurmError as error:
                 if not job_ids:
                     raise self._explained(error) from error
                 refused = str(error)
                 break
-            job_ids.append(said.strip().splitlines()[-1].partition(";")[0])
+            job_ids.append(number)
             firsts.append(first)
             accepted += count
         return Accepted(tuple(job_ids), accepted, where, refused)
@@ -112,7 +113,7 @@ class SlurmBackend(Built[SlurmExecution]):
         return self._folder(batch) / LOG_FOLDER
 
     def _explained(self, error: SlurmError) -> ConfigError:
-        if "not on PATH" in str(error):
+        if "not on PATH" in str(error) or isinstance(error, client.UnknownJobError):
             return error
         said = str(error).rstrip(".")
         return SlurmError(f"{said}; nothing was submitted. Correct `execution`, or see `sinfo`.")
