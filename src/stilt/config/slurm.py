@@ -47,7 +47,7 @@ RESERVED: Mapping[str, str] = {
     "wrap": "stilt writes the script; use setup for lines of your own",
     "wait": "use --wait or --no-wait of stilt run",
     "parsable": "stilt reads the job id itself",
-    "test_only": "stilt run --dry-run tries a submission",
+    "test_only": "stilt run --dry-run asks sbatch, submits nothing",
     "ntasks": "one array task is one process tree; use n_workers and cpus_per_task",
     "no_requeue": "requeueing is how work goes on after preemption and time limits",
     "export": "workers need the environment; use setup to change it",

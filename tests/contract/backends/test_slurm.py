@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -276,6 +279,51 @@ def test_a_node_that_dies_costs_nothing(slurm, slurm_run):
     assert model.status().completed == 6
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """Half a megabyte to write outputs to."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "stilt-test", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a small disk here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_becomes_full_under_a_task(slurm, make_project, small_disk, capsys):
+    """What was made stays, one simulation failed, the rest is pending; with room again all is made."""
+    from stilt.cli import show
+
+    project = make_project(30, ("numpar: 10", "numpar: 100"))
+    model = stilt.Model(project, output_dir=small_disk)
+    heap = small_disk / "heap"
+    job = model.run({"backend": "slurm", "n_workers": 1}, wait=False, progress=False)
+    until(lambda: tables(small_disk))
+    with contextlib.suppress(OSError), heap.open("wb") as stream:
+        while True:
+            stream.write(bytes(4096))
+            stream.flush()
+    job.wait()
+    assert job.exit_code == 1
+    assert "no space left" in job.stopped_because
+    assert job.reasons == {"STORE_FULL": 1}
+    made = {path: path.stat().st_mtime_ns for path in tables(small_disk)}
+    counted = model.status()
+    assert (counted.failed, counted.completed + counted.pending) == (1, 29)
+    assert 1 <= counted.completed < 29
+    capsys.readouterr()
+    show.run_summary(model, job, "X")
+    assert "stopped early, because no other simulation could have been written" in capsys.readouterr().out
+    heap.unlink()
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert model.run({"backend": "slurm"}, progress=False).exit_code == 0
+    assert model.status().completed == 30
+    assert all(path.stat().st_mtime_ns == then for path, then in made.items())
+
+
 def test_status_and_cancel_of_a_detached_job(slurm, slurm_run, type_stilt_here):
     """Status names the job; cancel ends it; who waits is told; a new run does the rest."""
     model, job, _ = slurm_run(4, *SLOW, n_workers=2, begin="now+600")
@@ -364,6 +412,8 @@ def test_what_the_site_refuses_is_one_line_before_anything_is_written(slurm, mak
         model.run({"backend": "slurm", **execution}, progress=False)
     assert "\n" not in str(caught.value)
     assert "nothing was submitted" in str(caught.value)
+    with pytest.raises(ConfigError, match=words):
+        model.preview({"backend": "slurm", **execution})
     assert not (model.project / ".stilt").exists()
 
 

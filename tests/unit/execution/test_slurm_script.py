@@ -158,6 +158,17 @@ def test_programs_that_print_more_than_was_asked_for(put_on_path):
     assert client.ends_of_tasks("7") == {0: ("TIMEOUT", "0:0")}
 
 
+def test_the_script_can_be_read_where_there_is_no_slurm(make_context, monkeypatch):
+    """A dry run on a laptop: the script, and that nobody was asked whether it is good."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    backend = SlurmBackend(section(n_workers=2, array_parallelism=1), make_context(), Silent())
+    said = backend.preview(["one", "two", "three"])
+    assert said.startswith("#!/bin/bash\n#SBATCH --job-name=stilt\n")
+    assert "# 3 simulations, 2 array tasks; nothing was submitted" in said
+    assert "# no Slurm here: neither its options nor MaxArraySize were asked for" in said
+    assert said.endswith("# sbatch --array=0-1%1 job.sh 0")
+
+
 def test_arrays_and_states_in_slurms_words(make_context, monkeypatch):
     """Long batches are split; accounting is asked first, the controller where there is none."""
     answers = {

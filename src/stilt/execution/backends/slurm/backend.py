@@ -8,7 +8,7 @@ from pathlib import Path
 from stilt.config import SlurmExecution
 from stilt.errors import ConfigError, StoreError
 from stilt.execution.backends.slurm import client
-from stilt.execution.backends.slurm.client import SlurmError
+from stilt.execution.backends.slurm.client import NoSlurmError, SlurmError
 from stilt.execution.backends.slurm.control import SlurmControl
 from stilt.execution.backends.slurm.script import job_script
 from stilt.execution.detached import Accepted, DetachedJob, hand_over
@@ -41,7 +41,15 @@ class SlurmBackend(Built[SlurmExecution]):
         n_chunks = min(self.section.n_workers, len(tasks))
         script = job_script(self.section, self.context, "BATCH", n_chunks, self._logs("BATCH"))
         lines = [f"# {len(tasks)} simulations, {n_chunks} array tasks; nothing was submitted"]
-        for first, count in self._arrays(n_chunks):
+        try:
+            self.check()
+            arrays = self._arrays(n_chunks)
+            lines.append("# sbatch --test-only takes these options")
+        except NoSlurmError:
+            # the script can be read on any machine
+            arrays = [(0, n_chunks)]
+            lines.append("# no Slurm here: neither its options nor MaxArraySize were asked for")
+        for first, count in arrays:
             lines.append(f"# sbatch {self._array(count)} {SCRIPT_FILE} {first}")
         return "\n".join([script.rstrip(), "", *lines])
 
@@ -113,7 +121,7 @@ class SlurmBackend(Built[SlurmExecution]):
         return self._folder(batch) / LOG_FOLDER
 
     def _explained(self, error: SlurmError) -> ConfigError:
-        if "not on PATH" in str(error) or isinstance(error, client.UnknownJobError):
+        if isinstance(error, NoSlurmError | client.UnknownJobError):
             return error
         said = str(error).rstrip(".")
         return SlurmError(f"{said}; nothing was submitted. Correct `execution`, or see `sinfo`.")

@@ -29,6 +29,10 @@ class SlurmError(ConfigError):
     """Slurm refused, or did not answer."""
 
 
+class NoSlurmError(SlurmError):
+    """Slurm's commands are not here."""
+
+
 class UnknownJobError(SlurmError):
     """Slurm took a job, perhaps, and did not say which."""
 
@@ -56,7 +60,7 @@ def call(*command: str, stdin: str | None = None) -> str:
     """
     program = shutil.which(command[0])
     if program is None:
-        raise SlurmError(
+        raise NoSlurmError(
             f"{command[0]} is not on PATH, so there is no Slurm here; run this on a login node of the "
             "cluster, or use another backend (--backend local)."
         )
