@@ -176,14 +176,9 @@ class DaskBackend(Built[DaskExecution]):
                     yield cluster
             else:
                 make = getattr(_jobqueue(), _JOBQUEUE[self._kind])
-                cluster = make(**self.section.cluster_options)
-                try:
+                with make(**self.section.cluster_options) as cluster:
                     self._ask_for_workers(cluster)
                     yield cluster
-                finally:
-                    # jobs that were never accepted are not in a state it expects
-                    with contextlib.suppress(AssertionError):
-                        cluster.close()
 
     def _ask_for_workers(self, cluster: Any) -> None:
         """Submit the jobs of a cluster; ``scale`` would do it in the background and only log a refusal."""
@@ -191,15 +186,19 @@ class DaskBackend(Built[DaskExecution]):
             cluster.worker_spec.update(cluster.new_worker_spec())
         try:
             cluster.sync(cluster._correct_state)
-        except RuntimeError as error:
-            accepted = sum(getattr(job, "job_id", None) is not None for job in cluster.workers.values())
+        except (RuntimeError, OSError) as error:
+            asked = dict(cluster.workers)
+            for name, job in asked.items():
+                if job.job_id is None:  # it could not be closed
+                    del cluster.workers[name], cluster.worker_spec[name]
+                    cluster._created.discard(job)
             why = _refusal(error)
-            if not accepted:
+            if not cluster.workers:
                 raise RuntimeError(why) from None
-            self.reporter.say(f"only {accepted} of {len(cluster.workers)} jobs were accepted: {why}")
+            self.reporter.say(f"only {len(cluster.workers)} of {len(asked)} jobs were accepted: {why}")
 
 
-def _refusal(error: RuntimeError) -> str:
+def _refusal(error: Exception) -> str:
     r"""
     Pick what a queueing system complained about from what dask_jobqueue raises.
 
