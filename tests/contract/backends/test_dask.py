@@ -6,6 +6,8 @@ import gc
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -188,6 +190,46 @@ def test_a_cluster_without_workers_is_told_of(make_project, monkeypatch):
         handle = model.run({"backend": "dask", "address": cluster.scheduler_address}, progress=heard)
     assert handle.exit_code == 0
     assert sum("has no workers yet" in text for text in heard.said) == 1
+
+
+SCHEDULER = """\
+import time
+import distributed
+
+if __name__ == "__main__":
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    cluster = distributed.LocalCluster(silence_logs="CRITICAL", **options)
+    print(cluster.scheduler_address, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_goes_away(make_project, tmp_path, monkeypatch, capsys):
+    """SIGKILL of the scheduler in the middle: one line, exit code 1, and what is finished is kept."""
+    pytest.importorskip("distributed", reason="the extra dask is not installed")
+    from stilt.cli import show
+
+    monkeypatch.setattr(dask_backend, "_CONNECT", "3s")
+    (tmp_path / "scheduler.py").write_text(SCHEDULER)
+    command = [sys.executable, str(tmp_path / "scheduler.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as scheduler:
+        try:
+            address = scheduler.stdout.readline().strip()
+            model = stilt.Model(make_project(8, *SLOW))
+            watcher = when(lambda: tables(model.project) >= 2, scheduler.kill)
+            handle = model.run({"backend": "dask", "address": address}, progress=False)
+            watcher.join(10)
+        finally:
+            scheduler.kill()
+    assert handle.stopped_because.startswith("the Dask scheduler went away (")
+    assert (handle.exit_code, handle.failed) == (1, [])
+    counted = model.status()
+    assert counted.completed >= 1
+    assert counted.completed + counted.pending == 8
+    show.run_summary(model, handle, "X")
+    assert "stopped early: the Dask scheduler went away" in capsys.readouterr().out
+    assert model.run(progress=False).exit_code == 0
 
 
 def test_a_scheduler_that_is_not_there_stops_the_run(make_project, monkeypatch, tmp_path):

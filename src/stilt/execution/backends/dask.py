@@ -240,7 +240,19 @@ class _Run:
         self._alone_since: float | None = time.monotonic()
 
     def run(self, tasks: Iterator[Task]) -> None:
-        """Hand out tasks and take results until nothing is left or the flag is raised."""
+        """Hand out tasks and take results until nothing is left, or the run has to end."""
+        try:
+            self._run(tasks)
+        except Exception as error:
+            if isinstance(error, StaleOutputsError) or self.client.status == "running":
+                raise
+            self.handle.stopped_because = (
+                f"the Dask scheduler went away ({' '.join(str(error).split()) or type(error).__name__}); "
+                "start it again, and `stilt run` makes what is left."
+            )
+            self.flag.raise_flag()
+
+    def _run(self, tasks: Iterator[Task]) -> None:
         more = True
         while more or self.running:
             limit = self._limit()
