@@ -33,7 +33,7 @@ SCRIPTS: dict[str, tuple[list[str], list[str]]] = {
     "particle_reader": ([], []),
     "run": ([], ["--compiled"]),
     "run_overhead": (["300"], ["10"]),
-    "scaling": ([], ["-n", "2"]),
+    "scaling": (["-n", "48", "--rounds", "1"], ["-n", "2", "--rounds", "1"]),
     "backends": (["local"], ["local", "-n", "4"]),
     "state": (["--n", "20000", "--batches", "200"], ["--n", "200", "--batches", "3"]),
     "work_queue": ([], ["--rows", "200", "--workers", "2", "--seconds", "1"]),

@@ -33,12 +33,18 @@ from typing import Any
 
 import numpy as np
 import psutil
+from valley_project import project, write_met
 
 import stilt
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 MARK = "STILT_BENCHMARK_RUN"
 QUEUE = "STILT_BENCHMARK_QUEUE"
+SIZE: dict[str, Any] = {
+    "hours": ("2024-07-10 20", "2024-07-10 21", "2024-07-10 22"),
+    "n_hours": -2,
+    "numpar": 400,
+}
 PODS = {"image": "stilt:here", "volumes": [{"claim": "all", "path": "/"}], "env_from_secret": "queue"}
 SECTIONS: dict[str, dict[str, Any]] = {
     "local": {"backend": "local", "n_workers": 2},
@@ -71,24 +77,6 @@ def helper(path: str) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def project(folder: Path, met: Path, n: int) -> stilt.Model:
-    """Points in the generated valley, at three hours."""
-    receptors = [
-        stilt.PointReceptor(f"2024-07-10 {20 + i % 3}:{i // 3 % 60:02d}", -111.6 + 0.001 * i, 41.0, 10)
-        for i in range(n)
-    ]
-    grid = stilt.Grid(xmin=-112.4, xmax=-110.6, ymin=40.4, ymax=41.6, xres=0.05, yres=0.05)
-    return stilt.Model(
-        folder,
-        receptors,
-        mets={"valley": {"directory": met, "file_format": "%Y%m%d_%H"}},
-        footprints={"default": {"grid": "g"}},
-        grids={"g": grid},
-        n_hours=-2,
-        numpar=400,
-    )
 
 
 def outputs(model: stilt.Model) -> tuple[dict[str, str], dict[str, np.ndarray]]:
@@ -184,10 +172,8 @@ def main() -> None:
     names = given.backends or list(SECTIONS)
     with tempfile.TemporaryDirectory(prefix="stilt-backends-") as name:
         folder = Path(name)
-        from stilt.meteorology.valley import write_demo_met
-
-        write_demo_met(folder / "met", "2024-07-10T18:00:00", 5)
-        reference = project(folder / "inline", folder / "met", given.n)
+        write_met(folder, 5)
+        reference = project(folder / "inline", folder / "met", given.n, **SIZE)
         reference.run(progress=False)
         tables, arrays = outputs(reference)
         assert len(tables) == given.n
@@ -222,7 +208,7 @@ def one(
     if which == "kubernetes-pull":
         os.environ["PYSTILT_DB_URL"] = os.environ[QUEUE]
     try:
-        model = project(folder / f"{which}-{kills}", folder / "met", n)
+        model = project(folder / f"{which}-{kills}", folder / "met", n, **SIZE)
         said: list[str] = [] if kills else ["-"]
         over = threading.Event()
         watcher = threading.Thread(target=kill_in_the_middle, args=(model, token, said, over))

@@ -18,6 +18,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from valley_project import project, write_met
+
 import stilt
 from stilt.execution import worker
 from stilt.execution.tasks import TaskList, chunk_sizes, in_running_order, write_chunks
@@ -44,33 +46,13 @@ def timed(owner: Any, name: str, what: str) -> None:
     setattr(owner, name, staticmethod(outer) if isinstance(owner.__dict__[name], classmethod) else outer)
 
 
-def project(folder: Path, n: int) -> stilt.Model:
-    from stilt.meteorology.valley import write_demo_met
-
-    write_demo_met(folder / "met", "2024-07-10T18:00:00", 5)
-    receptors = [
-        stilt.PointReceptor(
-            f"2024-07-10 {20 + i % 3}:{i // 3 % 60:02d}",
-            -111.6 + 0.0005 * (i % 400),
-            41.0 + 1e-4 * (i // 400),
-            10,
-        )
-        for i in range(n)
-    ]
-    grid = stilt.Grid(xmin=-112.4, xmax=-110.6, ymin=40.4, ymax=41.6, xres=0.05, yres=0.05)
-    return stilt.Model(
-        folder / "project",
-        receptors,
-        mets={"valley": {"directory": folder / "met", "file_format": "%Y%m%d_%H"}},
-        footprints={"default": {"grid": "g"}},
-        grids={"g": grid},
-        n_hours=-2,
-        numpar=50,
-    )
+def small(folder: Path, n: int) -> stilt.Model:
+    hours = ("2024-07-10 20", "2024-07-10 21", "2024-07-10 22")
+    return project(folder / "project", write_met(folder, 5), n, hours=hours, n_hours=-2, numpar=50)
 
 
 def overhead(folder: Path, n: int) -> None:
-    model = project(folder, n)
+    model = small(folder, n)
     stilt.Model(model.project, model.receptors[:3], model.config, output_dir=folder / "warm").run(
         progress=False
     )
@@ -95,7 +77,7 @@ def overhead(folder: Path, n: int) -> None:
 
 
 def plan(folder: Path, n: int) -> None:
-    model = project(folder, 1)
+    model = small(folder, 1)
     began = time.process_time()
 
     def lap(what: str) -> None:

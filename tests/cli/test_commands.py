@@ -24,6 +24,7 @@ COMMANDS = (
     "serve",
     "rebuild",
     "status",
+    "cancel",
 )
 
 
@@ -37,7 +38,7 @@ def test_help_lists_every_command_and_every_option(type_stilt):
     assert listed.code == 0
     options = {
         "init": ["--demo"],
-        "check": ["--json", "--output-dir"],
+        "check": ["--json", "--output-dir", "--estimate"],
         "run": [
             "--config",
             "--backend",
@@ -47,6 +48,7 @@ def test_help_lists_every_command_and_every_option(type_stilt):
             "--wait",
             "--no-wait",
             "--compute-root",
+            "--dry-run",
         ],
         "register": ["--receptors", "--scene-id", "--output-dir"],
         "push-worker": ["--chunk", "--cpus", "--skip-existing", "--no-skip-existing", "--output-dir"],
@@ -54,6 +56,7 @@ def test_help_lists_every_command_and_every_option(type_stilt):
         "serve": ["--output-dir"],
         "rebuild": ["--prune", "--output-dir"],
         "compare-engines": ["--receptors", "--seeds", "--met", "--json", "--output-dir"],
+        "cancel": ["--output-dir"],
         "status": ["--scene-id", "--by-scene", "--failures", "--json", "--output-dir"],
     }
     for name in COMMANDS:
@@ -244,6 +247,29 @@ def test_without_arguments_the_help_is_shown(type_stilt):
     bare = type_stilt()
     assert bare.code == 0
     assert bare.out.startswith("Usage")
+
+
+def test_where_it_runs_is_overridden_for_one_run(type_stilt, cli_project, monkeypatch):
+    """--backend and --n-workers; the other keys of the same backend stay, and so does the file."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    config = cli_project / "config.yaml"
+    config.write_text(
+        config.read_text() + "execution: {backend: slurm, partition: notchpeak, n_workers: 3}\n"
+    )
+    before = config.read_bytes()
+    said = type_stilt("run", cli_project, "--dry-run").out
+    assert "#SBATCH --partition=notchpeak" in said
+    assert "--array=0-2 " in said
+    said = type_stilt("run", cli_project, "--dry-run", "--n-workers", "2").out
+    assert "#SBATCH --partition=notchpeak" in said
+    assert "--array=0-1 " in said
+    said = type_stilt("run", cli_project, "--dry-run", "--backend", "local", "--n-workers", "2").out
+    assert "3 simulations in 2 worker processes" in said
+    said = type_stilt("run", cli_project, "--dry-run", "--n-workers", "auto")
+    assert "execution.n_workers: " in said.complaint
+    assert "sbatch is not on PATH" in type_stilt("run", cli_project).complaint
+    assert config.read_bytes() == before
+    assert not (cli_project / ".stilt").exists()
 
 
 @pytest.mark.slow

@@ -17,7 +17,9 @@ def test_every_benchmark_is_run_by_just_bench():
     spec = importlib.util.spec_from_file_location("all_benchmarks", FOLDER / "all.py")
     together = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(together)
-    assert set(together.SCRIPTS) == {path.stem for path in FOLDER.glob("*.py")} - {"all"}
+    # what some of them share is no script
+    scripts = {path.stem for path in FOLDER.glob("*.py") if "__main__" in path.read_text()}
+    assert set(together.SCRIPTS) == scripts - {"all"}
 
 
 @pytest.mark.slow

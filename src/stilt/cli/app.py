@@ -415,7 +415,7 @@ def cancel(
         job.cancel()
         print(f"cancelled {job.record.backend} job {job.job_id} ({job.record.simulations} simulations)")
     if not jobs:
-        print("no detached job is waiting or running")
+        print("no detached job is waiting or running (a run on this machine is stopped with Ctrl-C)")
 
 
 @app.command()

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     # known before parsing, so that also parsing can be debugged
     set_debug("--debug" in arguments)
+    _print_anything()
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         warnings.simplefilter("default", UserWarning)
@@ -139,6 +140,13 @@ def _say(text: str) -> int:
     with contextlib.suppress(OSError):
         print(f"stilt: {' '.join(text.split())}", file=sys.stderr, flush=True)
     return EXIT_IMPOSSIBLE
+
+
+def _print_anything() -> None:
+    """Let names and messages that the terminal's encoding lacks be printed as escapes."""
+    if getattr(sys.stdout, "errors", "") == "strict":
+        with contextlib.suppress(AttributeError, OSError):
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

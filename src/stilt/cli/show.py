@@ -373,8 +373,8 @@ def work_summary(handle: JobHandle) -> None:
         print(f"  {reason} {count}, such as {example.sim_id}: {example.message}")
     if handle.stopped_because:
         is_shown = any(result.message == handle.stopped_because for result in handle.failed)
-        why = "" if is_shown else f": {handle.stopped_because}"
-        print(f"stopped early, because no other simulation could have been written either{why}")
+        why = ", because no other simulation could have been written either"
+        print(f"stopped early{why if is_shown else f': {handle.stopped_because}'}")
 
 
 def report(found: Report) -> None:

@@ -9,12 +9,13 @@ checked by the section that their entry point brings.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from stilt.config.kubernetes import KubernetesExecution
@@ -59,11 +60,19 @@ class LocalExecution(Section):
     )
 
 
+def _address(value: str) -> str:
+    if not re.fullmatch(r"([a-z]+://)?(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):[0-9]+", value):
+        raise ValueError(f"{value!r} is no address; write one like tcp://host:8786")
+    return value
+
+
 class DaskExecution(Section):
     """A Dask cluster: a running one, one on this machine, or one that `dask_jobqueue` starts."""
 
     backend: Literal["dask"] = Field(default="dask", description="Where workers run [name].")
-    address: str | None = Field(default=None, description="Address of a running scheduler [URL].")
+    address: Annotated[str, AfterValidator(_address)] | None = Field(
+        default=None, description="Address of a running scheduler [URL]."
+    )
     scheduler_file: Path | None = Field(
         default=None, description="Scheduler file of a running scheduler [path]."
     )

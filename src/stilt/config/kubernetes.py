@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -11,7 +12,10 @@ from stilt.sections import Int, Section
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?").fullmatch
 _DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*").fullmatch
-_SECRET = re.compile("SECRET|PASSWORD|TOKEN|ACCESS_KEY").search
+_SECRET = re.compile(
+    r"SECRET|PASSWORD|(TOKEN|ACCESS_KEY|ACCOUNT_KEY|API_KEY|CONNECTION_STRING)$|^PYSTILT_DB_URL$",
+    re.IGNORECASE,
+).search
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?").fullmatch
 
 
@@ -35,6 +39,18 @@ def _name(value: str) -> str:
     return value
 
 
+def _image(value: str) -> str:
+    if not value or any(sign.isspace() for sign in value):
+        raise ValueError(f"{value!r} is no image; write one like registry.example.org/stilt:1")
+    return value
+
+
+def _absolute(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError(f"{value!r} should begin with /, as pods see it")
+    return value
+
+
 Quantity = Annotated[str, BeforeValidator(_quantity)]
 Label = Annotated[str, AfterValidator(_label)]
 Name = Annotated[str, AfterValidator(_name)]
@@ -44,8 +60,8 @@ class Volume(Section):
     """A persistent volume that pods see."""
 
     claim: Name = Field(description="Persistent volume claim [name].")
-    path: str = Field(
-        pattern="^/", description="Where pods see it [path]; the same path as on the machine that submits."
+    path: Annotated[str, AfterValidator(_absolute)] = Field(
+        description="Where pods see it [path]; the same path as on the machine that submits."
     )
     read_only: bool = Field(default=False, description="Whether pods may not write to it.")
 
@@ -64,7 +80,9 @@ class KubernetesExecution(Section):
     parallelism: Int | None = Field(
         default=None, ge=1, description="Most pods of an Indexed Job at once [1]; none: all of them."
     )
-    image: str | None = Field(default=None, pattern=r"^\S+$", description="Container image [reference].")
+    image: Annotated[str, AfterValidator(_image)] | None = Field(
+        default=None, description="Container image [reference]."
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="When nodes fetch the image [name]."
     )
@@ -108,6 +126,13 @@ class KubernetesExecution(Section):
         default=20, ge=1, description="Waiting queue rows for which one more pull worker is started [1]."
     )
 
+    @property
+    def cpus(self) -> int:
+        """Worker processes of a pod: its whole cores, at least one."""
+        return max(
+            1, math.floor(float(self.cpu[:-1]) / 1000.0 if self.cpu.endswith("m") else float(self.cpu))
+        )
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.min_workers > self.n_workers:
@@ -115,9 +140,7 @@ class KubernetesExecution(Section):
         paths = [volume.path for volume in self.volumes]
         if len(set(paths)) < len(paths):
             raise ValueError("two volumes have the same path")
-        secret = [
-            name for name in self.env if name == "PYSTILT_DB_URL" or "SECRET" in name or "PASSWORD" in name
-        ]
+        secret = [name for name in self.env if _SECRET(name)]
         if secret:
             raise ValueError(
                 f"env: {secret[0]} is a secret; put it into a Secret and name it in env_from_secret"

@@ -8,9 +8,10 @@ such as those a site adds, are forwarded and refused by the site's own ``sbatch 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
@@ -18,6 +19,12 @@ from stilt.sections import Int, Section
 from stilt.spelling import nearest_name
 
 _OPTION = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*").fullmatch
+
+_LIMIT = re.compile(
+    r"(?:(?P<days>\d+)-(?P<hours>\d+)(?::(?P<minutes>\d+)(?::(?P<seconds>\d+))?)?"
+    r"|(?P<h>\d+):(?P<m>\d+):(?P<s>\d+)|(?P<only_m>\d+)(?::(?P<only_s>\d+))?)"
+).fullmatch
+_NO_LIMIT = ("infinite", "unlimited", "-1")
 
 SBATCH_OPTIONS = frozenset(
     """
@@ -40,7 +47,7 @@ RESERVED: Mapping[str, str] = {
     "wrap": "stilt writes the script; use setup for lines of your own",
     "wait": "use --wait or --no-wait of stilt run",
     "parsable": "stilt reads the job id itself",
-    "test_only": "stilt run --dry-run tries a submission",
+    "test_only": "stilt run --dry-run asks sbatch, submits nothing",
     "ntasks": "one array task is one process tree; use n_workers and cpus_per_task",
     "no_requeue": "requeueing is how work goes on after preemption and time limits",
     "export": "workers need the environment; use setup to change it",
@@ -63,8 +70,48 @@ def _one_line(value: Any) -> Any:
     return value
 
 
+def limit_seconds(text: str) -> float:
+    """
+    Read a time limit as Slurm does.
+
+    Parameters
+    ----------
+    text : str
+        ``minutes``, ``minutes:seconds``, ``hours:minutes:seconds``, ``days-hours`` and so on.
+
+    Returns
+    -------
+    float
+        The limit [s]; infinite where there is none.
+
+    Examples
+    --------
+    >>> limit_seconds("90"), limit_seconds("1:30:00"), limit_seconds("1-12")
+    (5400.0, 5400.0, 129600.0)
+    """
+    if text.strip().lower() in _NO_LIMIT:
+        return math.inf
+    found = _LIMIT(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no time limit; write minutes, HH:MM:SS or D-HH:MM:SS")
+    part = {name: int(value) for name, value in found.groupdict(0).items()}
+    minutes = part["days"] * 1440 + part["minutes"] + part["m"] + part["only_m"]
+    minutes += 60 * (part["hours"] + part["h"])
+    return float(60 * minutes + part["seconds"] + part["s"] + part["only_s"]) or math.inf
+
+
+def _limit(value: Any) -> Any:
+    value = _one_line(value)
+    if isinstance(value, str):
+        limit_seconds(value)
+    return value
+
+
 Text = Annotated[str, BeforeValidator(_one_line)]
 """Text that may be written as a bare number, such as a memory size."""
+
+Limit = Annotated[str, BeforeValidator(_limit)]
+"""A time limit, in one of the ways in which Slurm takes it."""
 
 
 class SlurmExecution(Section):
@@ -96,7 +143,9 @@ class SlurmExecution(Section):
     account: Text | None = Field(default=None, description="Account charged [name].")
     partition: Text | None = Field(default=None, description="Partition [name].")
     qos: Text | None = Field(default=None, description="Quality of service [name].")
-    time: Text | None = Field(default=None, description="Time limit [HH:MM:SS or minutes].")
+    time: Limit | None = Field(
+        default=None, description="Time limit of one array task [minutes, HH:MM:SS or D-HH:MM:SS]."
+    )
     mem: Text | None = Field(default=None, description="Memory of one array task [MB, or with unit].")
     mem_per_cpu: Text | None = Field(default=None, description="Memory per core [MB, or with unit].")
     constraint: Text | None = Field(default=None, description="Node features required [names].")
@@ -141,6 +190,15 @@ class SlurmExecution(Section):
             ):
                 raise ValueError(f"{key}: should be one line of text, a number, true or false")
         return values
+
+    @model_validator(mode="after")
+    def _time_to_work(self) -> Self:
+        if self.time is not None and limit_seconds(self.time) <= self.signal_seconds:
+            raise ValueError(
+                f"time {self.time} leaves no time to work: a task stops {self.signal_seconds} s before it "
+                "(signal_seconds); raise time"
+            )
+        return self
 
     @property
     def options(self) -> dict[str, str | bool]:

@@ -8,6 +8,7 @@ what became of a simulation is read from the outputs, as everywhere.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from stilt.completion import complete_ids, failed_ids
 from stilt.config import ModelConfig
-from stilt.errors import FailureReason, ProjectError, StiltError
+from stilt.errors import FailureReason, ProjectError, StiltError, StoreError
 from stilt.execution.handle import JobHandle
 from stilt.execution.jobs import JobRecord, mark_ended, new_batch, now, read_records, write_record
 from stilt.execution.progress import Reporter, Silent
@@ -234,6 +235,7 @@ class DetachedJob(JobHandle):
         self._work = work or Work.read(store, record)
         self._said: set[str] = set()
         self._over = False
+        self._full = ""
 
     def wait(self) -> list[SimulationResult]:
         """
@@ -278,7 +280,7 @@ class DetachedJob(JobHandle):
             if left and self.record.skip_existing:
                 time.sleep(_SETTLING)
             self._over = True
-            self.record = mark_ended(self._store, self.record)
+            self._full = self._note_the_end()
         self.results = list(self._judge(view))
         self._reporter.finish()
         return self.results
@@ -295,7 +297,7 @@ class DetachedJob(JobHandle):
             if isinstance(self.control, Withdrawing):
                 asked = set(self._work.sim_ids)
                 self.control.withdraw(sorted(asked - self._work.complete(self._store, asked)))
-            self.record = mark_ended(self._store, self.record)
+            self._note_the_end()
 
     @property
     def sim_ids(self) -> list[str]:
@@ -307,6 +309,14 @@ class DetachedJob(JobHandle):
         if self.record.settings != Fingerprint.of(config).hash:
             return set()
         return set(self._work.sim_ids) & set(sim_ids)
+
+    def _note_the_end(self) -> str:
+        """Note that the job is over; say why that could not be written, if so (it is asked about again)."""
+        try:
+            self.record = mark_ended(self._store, self.record)
+        except StoreError as error:
+            return str(error)
+        return ""
 
     def _advance(self, left: set[str]) -> set[str]:
         done = self._work.complete(self._store, left)
@@ -354,8 +364,10 @@ class DetachedJob(JobHandle):
                 self.interrupted = True
                 continue
             record = records.get(sim_id)
-            if record is None and chunk in given_up and chunk not in view.ended:
-                self.stopped_because = given_up[chunk]
+            # on a disk without a single free block a worker can neither record its failure nor print it
+            gave_up = self._full or ("" if chunk in view.ended else given_up.get(chunk, ""))
+            if record is None and gave_up:
+                self.stopped_because = gave_up
                 continue
             if record is not None and chunk not in view.ended:
                 yield SimulationResult(sim_id, "failed", record.reason, record.message, detail=record.detail)
@@ -419,7 +431,8 @@ def find_jobs(store: Store, reporter: Reporter | None = None) -> list[DetachedJo
     for record in read_records(store, active=True):
         control = attach(record)
         if control.look().is_over:
-            mark_ended(store, record)
+            with contextlib.suppress(StoreError):
+                mark_ended(store, record)
         else:
             found.append(DetachedJob(record, store, control, reporter))
     return found

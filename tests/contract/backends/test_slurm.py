@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +120,153 @@ def test_usr1_returns_a_task_to_the_queue(slurm, slurm_run):
     assert all(path.stat().st_mtime_ns == then for path, then in made.items())
 
 
+# --- the time limit -------------------------------------------------------------------------------------
+
+GATE = """\
+import os, time
+from pathlib import Path
+
+if "STILT_TEST_GATE" in os.environ:
+    from stilt.errors import Interrupted
+    from stilt.transport import registry
+
+    native = registry._FACTORIES["native"]
+
+    class Gated:
+        "The engine, but simulations of some receptors wait for a file."
+
+        def __init__(self):
+            self.inner = native()
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+        def run(self, request, *, deadline=None, should_stop=None):
+            gate, held = Path(os.environ["STILT_TEST_GATE"]), os.environ["STILT_TEST_HELD"]
+            if held in request.receptor.id:
+                gate.with_name("begun").touch()
+                while not gate.exists():
+                    if should_stop is not None and should_stop():
+                        raise Interrupted("stopped.")
+                    time.sleep(0.1)
+            return self.inner.run(request, deadline=deadline, should_stop=should_stop)
+
+    registry.register_engine("native", Gated)
+"""
+"""Makes simulations of a task take as long as the test wants, without any work."""
+
+
+@pytest.fixture
+def gate(tmp_path, monkeypatch):
+    """A file for which the simulations that are held wait, and how to say which those are."""
+
+    def hold(held: str) -> Path:
+        monkeypatch.setenv("STILT_TEST_HELD", held)
+        return folder / "gate"
+
+    folder = tmp_path / "gated"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(GATE)
+    monkeypatch.setenv("STILT_TEST_GATE", str(folder / "gate"))
+    # tasks get the environment of whoever submits
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    return hold
+
+
+def near_its_limit(slurm, job, seconds: int) -> None:
+    """Let the time limit of a running array be this far away; Slurm looks at limits every 30 s."""
+    (number,) = job.record.job_ids
+    slurm.ask("scontrol", "update", f"jobid={number}_0", f"endtime=now+{seconds}")
+
+
+LIMIT = {"n_workers": 1, "time": "10", "signal_seconds": 20}
+"""USR1 when the limit is less than 20 s away, or would be at Slurm's next look."""
+
+
+def test_the_time_limit_stops_a_task_and_it_goes_on_later(slurm, slurm_run, gate, make_project, outputs_of):
+    """USR1 in a simulation: it is dropped, the rest stays, the task is requeued and repeats nothing."""
+    undisturbed = stilt.Model(make_project(6, name="undisturbed"))
+    undisturbed.run(progress=False)
+    opening = gate("2024071021")
+    model, job, _ = slurm_run(6, **LIMIT)
+    until(opening.with_name("begun").exists)
+    made = {path: path.stat().st_mtime_ns for path in tables(model.project)}
+    assert len(made) == 2
+    near_its_limit(slurm, job, 50)
+    until(lambda: "goes back to the queue" in logs(model.project))
+    assert "SIGUSR1: stopping" in logs(model.project)
+    assert len(tables(model.project)) == 2
+    # while it waits for its turn it is neither lost nor over
+    until(lambda: job.control.look().waiting)
+    assert model.status().to_dict() == {"total": 6, "completed": 2, "running": 0, "pending": 4, "failed": 0}
+    opening.touch()
+    job.wait()
+    assert (job.exit_code, [result.status for result in job.results]) == (0, ["complete"] * 6)
+    assert model.status().completed == 6
+    assert all(path.stat().st_mtime_ns == then for path, then in made.items())
+    tables_now, arrays = outputs_of(model.project)
+    tables_then, arrays_then = outputs_of(undisturbed.project)
+    assert tables_now == tables_then
+    assert all((arrays[name] == arrays_then[name]).all() for name in arrays_then)
+    (number,) = job.record.job_ids
+    assert "Restarts=1" in slurm.ask("scontrol", "-o", "show", "job", number)
+
+
+def test_what_needs_more_than_a_time_limit_fails_alone(slurm, slurm_run, gate, capsys):
+    """A whole limit brought nothing: TIMEOUT for what it ran, and the next attempt makes the others."""
+    from stilt.cli import show
+
+    opening = gate("202407102000_")
+    model, job, _ = slurm_run(5, **LIMIT)
+    until(opening.with_name("begun").exists)
+    near_its_limit(slurm, job, 50)
+    job.wait()
+    assert (job.exit_code, job.reasons, len(job.results)) == (1, {"TIMEOUT": 1}, 5)
+    assert job.failed[0].sim_id.startswith("valley_202407102000_")
+    assert model.status().to_dict() == {"total": 5, "completed": 4, "running": 0, "pending": 0, "failed": 1}
+    capsys.readouterr()
+    show.run_summary(model, job, "X")
+    said = capsys.readouterr().out
+    assert "4 run, 1 failed" in said
+    assert "TIMEOUT 1, such as valley_202407102000_" in said
+    # nothing is lost: with more time it is made
+    opening.touch()
+    assert model.run({"backend": "slurm"}, progress=False).exit_code == 0
+    assert model.status().completed == 5
+
+
+def test_a_worker_that_does_not_heed_the_limit_is_ended_by_it(slurm, slurm_run):
+    """Slurm's own TIMEOUT is told as it is; what was not made is pending."""
+    model, job, _ = slurm_run(2, n_workers=1, time="10", command=["/bin/sh", "-c", "sleep 600", "worker"])
+    until(lambda: job.control.look().running)
+    near_its_limit(slurm, job, 2)
+    job.wait()
+    assert (job.exit_code, job.reasons) == (1, {"WORKER_DIED": 2})
+    assert f"(TIMEOUT, array task {job.record.job_ids[0]}_0) did not finish it" in job.results[0].message
+    assert model.status().pending == 2
+
+
+def test_bytes_that_are_not_text(slurm, slurm_run, make_project, tmp_path, monkeypatch, type_stilt_here):
+    """A working folder that is not UTF-8, which scontrol shows, and a site that answers in Latin-1."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    model, job, _ = slurm_run(2, n_workers=2, comment="greet")
+    assert "slurm job" in type_stilt_here("status", model.project)[1]
+    job.wait()
+    assert b"caf\xe9" in slurm.ask_bytes("scontrol", "-o", "show", "job", *job.record.job_ids)
+    assert job.exit_code == 0
+    assert find_jobs(model.store) == []
+    if not slurm.speaks:
+        pytest.skip("this Slurm has no job_submit/lua, by which sites send messages")
+    other = stilt.Model(make_project(1, name="other"))
+    with pytest.raises(ConfigError, match=r"sbatch: compte \\xe9puis\\xe9; .*; nothing was submitted"):
+        other.run({"backend": "slurm", "comment": "poor"}, progress=False)
+
+
+# --- nodes, users, sites --------------------------------------------------------------------------------
+
+
 def test_a_node_that_dies_costs_nothing(slurm, slurm_run):
     """Everything on the node is killed; Slurm starts the task again on the other one."""
     model, job, _ = slurm_run(6, *SLOW, n_workers=1, nodelist="n1")
@@ -126,6 +277,58 @@ def test_a_node_that_dies_costs_nothing(slurm, slurm_run):
     job.wait()
     assert job.exit_code == 0
     assert model.status().completed == 6
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Four megabytes to write outputs to."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "stilt-test", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a small disk here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("room", [16384, 0])
+def test_a_disk_that_becomes_full_under_a_task(slurm, make_project, small_disk, capsys, room):
+    """What was made stays, one simulation failed, the rest is pending; with room again all is made."""
+    from stilt.cli import show
+
+    project = make_project(30, ("numpar: 10", "numpar: 100"))
+    model = stilt.Model(project, output_dir=small_disk)
+    heap = small_disk / "heap"
+    job = model.run({"backend": "slurm", "n_workers": 1}, wait=False, progress=False)
+    until(lambda: len(tables(small_disk)) >= 2)
+    with contextlib.suppress(OSError), heap.open("wb") as stream:
+        while True:
+            stream.write(bytes(4096))
+            stream.flush()
+    if room:  # for the record of a failure, not for particles
+        os.truncate(heap, heap.stat().st_size - room)
+    job.wait()
+    print(
+        job, job.reasons, job.results[-1:], sorted(small_disk.glob("simulations/by-id/*/*")), logs(small_disk)
+    )
+    assert job.exit_code == 1
+    assert "no space left" in job.stopped_because
+    # without room for it the failure itself is not recorded either, and what failed is pending, too
+    assert job.reasons == {"STORE_FULL": 1} if room else job.reasons in ({}, {"STORE_FULL": 1})
+    made = {path: path.stat().st_mtime_ns for path in tables(small_disk)}
+    counted = model.status()
+    assert (counted.failed, counted.completed + counted.pending) == (len(job.failed), 30 - len(job.failed))
+    assert 1 <= counted.completed < 29
+    capsys.readouterr()
+    show.run_summary(model, job, "X")
+    assert "stopped early" in capsys.readouterr().out
+    heap.unlink()
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert model.run({"backend": "slurm"}, progress=False).exit_code == 0
+    assert model.status().completed == 30
+    assert all(path.stat().st_mtime_ns == then for path, then in made.items())
 
 
 def test_status_and_cancel_of_a_detached_job(slurm, slurm_run, type_stilt_here):
@@ -216,6 +419,8 @@ def test_what_the_site_refuses_is_one_line_before_anything_is_written(slurm, mak
         model.run({"backend": "slurm", **execution}, progress=False)
     assert "\n" not in str(caught.value)
     assert "nothing was submitted" in str(caught.value)
+    with pytest.raises(ConfigError, match=words):
+        model.preview({"backend": "slurm", **execution})
     assert not (model.project / ".stilt").exists()
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from stilt.errors import FailureReason
+from stilt.errors import FailureReason, StoreFullError
 from stilt.execution import detached
 from stilt.execution.detached import Accepted, hand_over
 from stilt.execution.progress import Silent
@@ -69,6 +69,21 @@ def test_what_a_worker_on_a_full_disk_did_not_reach_has_not_failed(ended):
         IDS[5]: "WORKER_DIED",
     }  # fmt: skip
     assert (job.stopped_because, job.exit_code) == ("no space left to write x", 1)
+
+
+def test_waiting_ends_in_results_also_where_nothing_can_be_noted(ended, monkeypatch):
+    """The disk that filled up under the workers is that of the record, too."""
+    store, start = ended
+    job = start()
+
+    def full(key, data, **options):
+        raise StoreFullError("no space left")
+
+    monkeypatch.setattr(store, "write", full)
+    assert job.wait() == []
+    assert (job.stopped_because, job.exit_code) == ("no space left", 1)
+    monkeypatch.undo()
+    job.cancel()
 
 
 def test_a_full_disk_of_an_earlier_job_explains_nothing(ended, monkeypatch):

@@ -88,12 +88,21 @@ def test_folders_with_odd_names(make_context, tmp_path, monkeypatch):
         ({"partitoin": "x"}, "did you mean 'partition'"),
         ({"mem-per-cpus": "1"}, "did you mean 'mem_per_cpu'"),
         ({"comment": ["a"]}, "one line of text"),
+        ({"time": "4 hours"}, "'4 hours' is no time limit; write minutes, HH:MM:SS or D-HH:MM:SS"),
+        ({"time": 1}, "time 1 leaves no time to work: a task stops 60 s before it"),
+        ({"time": "0:50", "signal_seconds": 55}, "raise time"),
     ],
 )
 def test_options_are_checked_offline(keys, words):
     """Reserved, misspelt and impossible ones."""
     with pytest.raises(ConfigError, match=words):
         section(**keys)
+
+
+@pytest.mark.parametrize("time", ["2", 240, "1:30", "4:00:00", "2-0", "1-12:30", "7-00:00:00", "UNLIMITED"])
+def test_time_limits_as_slurm_takes_them(time):
+    """Forwarded as they are written."""
+    assert section(time=time).options["time"] == str(time)
 
 
 def test_options_a_site_adds_are_forwarded():
@@ -113,6 +122,51 @@ def test_without_slurm_it_is_said_in_one_line(make_context, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ConfigError, match="sbatch is not on PATH, so there is no Slurm here"):
         SlurmBackend(section(), make_context(), Silent()).check()
+
+
+@pytest.fixture
+def put_on_path(tmp_path, monkeypatch):
+    """Put a shell program where Slurm's would be found."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+    def put(name: str, body: bytes) -> None:
+        (folder / name).write_bytes(b"#!/bin/sh\n" + body)
+        (folder / name).chmod(0o755)
+
+    return put
+
+
+def test_programs_that_print_more_than_was_asked_for(put_on_path):
+    """Bytes that are no text, colours, greetings of the site: the number is found, the complaint readable."""
+    put_on_path("sbatch", b"printf 'bienvenue \\351t\\351\\n1234;notchpeak\\n'")
+    assert client.submit("job.sh") == "1234"
+    put_on_path("sbatch", b"printf '\\033[31msbatch: error: compte \\351puis\\351\\033[0m\\n' >&2; exit 1")
+    with pytest.raises(client.SlurmError, match=r"^sbatch: compte \\xe9puis\\xe9$"):
+        client.submit("job.sh")
+    put_on_path("sbatch", b"echo queued, thank you")
+    with pytest.raises(client.UnknownJobError, match="sbatch said 'queued, thank you' instead of"):
+        client.submit("job.sh")
+    put_on_path("squeue", b"printf '7_0|RUNNING|None\\n7_1|PENDING|r\\351serv\\351\\n'")
+    assert client.tasks_in_queue(["7"])[1] == ("7_1", "PENDING", "r\\xe9serv\\xe9")
+    put_on_path("sacct", b"exit 1")
+    put_on_path(
+        "scontrol",
+        b"printf 'JobId=7 ArrayTaskId=0 JobName=caf\\351 JobState=TIMEOUT ExitCode=0:0 WorkDir=/\\351\\n'",
+    )
+    assert client.ends_of_tasks("7") == {0: ("TIMEOUT", "0:0")}
+
+
+def test_the_script_can_be_read_where_there_is_no_slurm(make_context, monkeypatch):
+    """A dry run on a laptop: the script, and that nobody was asked whether it is good."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    backend = SlurmBackend(section(n_workers=2, array_parallelism=1), make_context(), Silent())
+    said = backend.preview(["one", "two", "three"])
+    assert said.startswith("#!/bin/bash\n#SBATCH --job-name=stilt\n")
+    assert "# 3 simulations, 2 array tasks; nothing was submitted" in said
+    assert "# no Slurm here: neither its options nor MaxArraySize were asked for" in said
+    assert said.endswith("# sbatch --array=0-1%1 job.sh 0")
 
 
 def test_arrays_and_states_in_slurms_words(make_context, monkeypatch):

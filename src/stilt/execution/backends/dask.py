@@ -53,6 +53,9 @@ _STOP_POLL = 2.0
 _PATIENCE = 20.0
 """Seconds that running simulations get to end once asked to."""
 
+_LONELY = 20.0
+"""Seconds without a single worker after which the user is told."""
+
 _CONNECT = "20s"
 
 
@@ -135,9 +138,12 @@ class DaskBackend(Built[DaskExecution]):
                 else:
                     found = distributed.Client(stack.enter_context(self._cluster()), **options)
                 client: Client = stack.enter_context(found)
-            except (OSError, TimeoutError, ValueError, TypeError) as error:
+            except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
                 where = section.address or section.scheduler_file or f"{self._kind} cluster"
-                why = " ".join(str(error).split()) or type(error).__name__
+                # what is wrong with cluster_options is in the cause of "Nanny failed to start"
+                words = [" ".join(str(each).split()) for each in (error, error.__cause__) if each is not None]
+                why = ": ".join(dict.fromkeys(word.rstrip(".") for word in words if word))
+                why = why or type(error).__name__
                 raise ConfigError(
                     f"the Dask scheduler cannot be reached or started ({where}: {why}); "
                     "correct `execution`, or start it first."
@@ -171,8 +177,38 @@ class DaskBackend(Built[DaskExecution]):
             else:
                 make = getattr(_jobqueue(), _JOBQUEUE[self._kind])
                 with make(**self.section.cluster_options) as cluster:
-                    cluster.scale(self.section.n_workers)
+                    self._ask_for_workers(cluster)
                     yield cluster
+
+    def _ask_for_workers(self, cluster: Any) -> None:
+        """Submit the jobs of a cluster; ``scale`` would do it in the background and only log a refusal."""
+        while len(cluster.worker_spec) < self.section.n_workers:
+            cluster.worker_spec.update(cluster.new_worker_spec())
+        try:
+            cluster.sync(cluster._correct_state)
+        except (RuntimeError, OSError) as error:
+            asked = dict(cluster.workers)
+            for name, job in asked.items():
+                if job.job_id is None:  # it could not be closed
+                    del cluster.workers[name], cluster.worker_spec[name]
+                    cluster._created.discard(job)
+            why = _refusal(error)
+            if not cluster.workers:
+                raise RuntimeError(why) from None
+            self.reporter.say(f"only {len(cluster.workers)} of {len(asked)} jobs were accepted: {why}")
+
+
+def _refusal(error: Exception) -> str:
+    r"""
+    Pick what a queueing system complained about from what dask_jobqueue raises.
+
+    Examples
+    --------
+    >>> _refusal(RuntimeError("Command exited\nstdout:\n\nstderr:\nsbatch: error: no such account\n"))
+    'sbatch: error: no such account'
+    """
+    said = str(error).rpartition("stderr:\n")[2]
+    return "; ".join(line.strip() for line in said.splitlines() if line.strip())
 
 
 class _Run:
@@ -201,12 +237,26 @@ class _Run:
         self.refused = ""
         self._room = 0
         self._next_look = 0.0
+        self._alone_since: float | None = time.monotonic()
 
     def run(self, tasks: Iterator[Task]) -> None:
-        """Hand out tasks and take results until nothing is left or the flag is raised."""
+        """Hand out tasks and take results until nothing is left, or the run has to end."""
+        try:
+            self._run(tasks)
+        except Exception as error:
+            if isinstance(error, StaleOutputsError) or self.client.status == "running":
+                raise
+            self.handle.stopped_because = (
+                f"the Dask scheduler went away ({' '.join(str(error).split()) or type(error).__name__}); "
+                "start it again, and `stilt run` makes what is left."
+            )
+            self.flag.raise_flag()
+
+    def _run(self, tasks: Iterator[Task]) -> None:
         more = True
         while more or self.running:
-            while more and len(self.running) < self._limit() and not self.flag.is_raised():
+            limit = self._limit()
+            while more and len(self.running) < limit and not self.flag.is_raised():
                 task = next(tasks, None)
                 if task is None:
                     more = False
@@ -231,8 +281,18 @@ class _Run:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + 1.0
-            self._room = AHEAD * max(1, sum(self.client.nthreads().values()))
+            threads = sum(self.client.nthreads().values())
+            self._room = AHEAD * max(1, threads)
+            self._tell_of_nobody(threads, now)
         return self._room
+
+    def _tell_of_nobody(self, threads: int, now: float) -> None:
+        """Say once, each time, that there has been no worker for a while."""
+        if threads:
+            self._alone_since = now
+        elif self._alone_since is not None and now - self._alone_since > _LONELY:
+            self._alone_since = None
+            self.reporter.say("the Dask cluster has no workers yet, or not any longer; waiting for some")
 
     def _submit(self, task: Task, *, alone: bool = False) -> None:
         future = self.client.submit(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from pathlib import PurePosixPath
 
@@ -82,7 +81,7 @@ def indexed_job(section: KubernetesExecution, context: WorkContext, batch: str, 
         "--chunk",
         f"{CHUNKS}/{batch}/$({INDEX}).jsonl",
         "--cpus",
-        str(cpus_of(section)),
+        str(section.cpus),
         "--isolate",
         "--compute-root",
         SCRATCH,
@@ -207,12 +206,6 @@ def location(context: WorkContext) -> str:
     return context.store.uri if root is None else str(root)
 
 
-def cpus_of(section: KubernetesExecution) -> int:
-    """Worker processes of a pod: its whole cores, at least one."""
-    cpu = section.cpu
-    return max(1, math.floor(float(cpu[:-1]) / 1000.0 if cpu.endswith("m") else float(cpu)))
-
-
 def _pods(
     section: KubernetesExecution,
     args: list[str],
@@ -262,9 +255,9 @@ def _check_pull(section: KubernetesExecution) -> None:
         raise ConfigError(
             "mode pull needs env_from_secret: a Secret whose key PYSTILT_DB_URL is the address of the queue."
         )
-    if cpus_of(section) > 1:
+    if section.cpus > 1:
         raise ConfigError(
-            f"a pull worker is one process: {cpus_of(section) - 1} of {cpus_of(section)} cores of each pod "
+            f"a pull worker is one process: {section.cpus - 1} of {section.cpus} cores of each pod "
             "would idle; set cpu: 1 and a larger n_workers, or use mode: indexed."
         )
 

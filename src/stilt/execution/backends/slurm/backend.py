@@ -8,7 +8,7 @@ from pathlib import Path
 from stilt.config import SlurmExecution
 from stilt.errors import ConfigError, StoreError
 from stilt.execution.backends.slurm import client
-from stilt.execution.backends.slurm.client import SlurmError
+from stilt.execution.backends.slurm.client import NoSlurmError, SlurmError
 from stilt.execution.backends.slurm.control import SlurmControl
 from stilt.execution.backends.slurm.script import job_script
 from stilt.execution.detached import Accepted, DetachedJob, hand_over
@@ -41,7 +41,15 @@ class SlurmBackend(Built[SlurmExecution]):
         n_chunks = min(self.section.n_workers, len(tasks))
         script = job_script(self.section, self.context, "BATCH", n_chunks, self._logs("BATCH"))
         lines = [f"# {len(tasks)} simulations, {n_chunks} array tasks; nothing was submitted"]
-        for first, count in self._arrays(n_chunks):
+        try:
+            self.check()
+            arrays = self._arrays(n_chunks)
+            lines.append("# sbatch --test-only takes these options")
+        except NoSlurmError:
+            # the script can be read on any machine
+            arrays = [(0, n_chunks)]
+            lines.append("# no Slurm here: neither its options nor MaxArraySize were asked for")
+        for first, count in arrays:
             lines.append(f"# sbatch {self._array(count)} {SCRIPT_FILE} {first}")
         return "\n".join([script.rstrip(), "", *lines])
 
@@ -65,7 +73,8 @@ class SlurmBackend(Built[SlurmExecution]):
                 logs.mkdir(parents=True, exist_ok=True)
             path = folder / SCRIPT_FILE
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(script)
+            # names of folders are bytes; sbatch and the shell take them as they are
+            path.write_text(script, encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             raise StoreError(f"{folder}: the job script cannot be written ({error.strerror}).") from error
         job_ids: list[str] = []
@@ -75,13 +84,13 @@ class SlurmBackend(Built[SlurmExecution]):
         refused = ""
         for first, count in self._arrays(n_chunks):
             try:
-                said = client.call("sbatch", "--parsable", self._array(count), str(path), str(first))
+                number = client.submit(self._array(count), str(path), str(first))
             except SlurmError as error:
                 if not job_ids:
                     raise self._explained(error) from error
                 refused = str(error)
                 break
-            job_ids.append(said.strip().splitlines()[-1].partition(";")[0])
+            job_ids.append(number)
             firsts.append(first)
             accepted += count
         return Accepted(tuple(job_ids), accepted, where, refused)
@@ -112,7 +121,7 @@ class SlurmBackend(Built[SlurmExecution]):
         return self._folder(batch) / LOG_FOLDER
 
     def _explained(self, error: SlurmError) -> ConfigError:
-        if "not on PATH" in str(error):
+        if isinstance(error, NoSlurmError | client.UnknownJobError):
             return error
         said = str(error).rstrip(".")
         return SlurmError(f"{said}; nothing was submitted. Correct `execution`, or see `sinfo`.")

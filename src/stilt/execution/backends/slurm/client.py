@@ -1,4 +1,9 @@
-"""Slurm's commands: called with arguments, never through a shell, and understood in one place."""
+r"""
+Slurm's commands: called with arguments, never through a shell, and understood in one place.
+
+What they print need not be UTF-8: job names, working folders and messages of a site are bytes to
+Slurm. A byte that is none is read as ``\xe9``, which can be printed anywhere.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +19,22 @@ PATIENCE = 120.0
 
 _NOISE = re.compile(r"^(sbatch|squeue|scontrol|scancel|sacct): (error|fatal): ")
 
+_UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+"""Colours and control characters, as messages of the day have them."""
+
+_JOB_ID = re.compile(r"^(\d+)(;[^;\s]+)?$", re.MULTILINE)
+
 
 class SlurmError(ConfigError):
     """Slurm refused, or did not answer."""
+
+
+class NoSlurmError(SlurmError):
+    """Slurm's commands are not here."""
+
+
+class UnknownJobError(SlurmError):
+    """Slurm took a job, perhaps, and did not say which."""
 
 
 def call(*command: str, stdin: str | None = None) -> str:
@@ -42,7 +60,7 @@ def call(*command: str, stdin: str | None = None) -> str:
     """
     program = shutil.which(command[0])
     if program is None:
-        raise SlurmError(
+        raise NoSlurmError(
             f"{command[0]} is not on PATH, so there is no Slurm here; run this on a login node of the "
             "cluster, or use another backend (--backend local)."
         )
@@ -51,7 +69,8 @@ def call(*command: str, stdin: str | None = None) -> str:
             [program, *command[1:]],
             input=stdin,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
             timeout=PATIENCE,
             check=False,
         )
@@ -73,8 +92,42 @@ def complaint(stderr: str) -> str:
     >>> complaint("sbatch: error: invalid partition specified: nope")
     'invalid partition specified: nope'
     """
-    said = [_NOISE.sub("", line).strip() for line in stderr.splitlines() if line.strip()]
+    lines = (_UNPRINTABLE.sub("", line) for line in stderr.splitlines())
+    said = [_NOISE.sub("", line).strip() for line in lines if line.strip()]
     return "; ".join(dict.fromkeys(line for line in said if not line.startswith("Try ")))
+
+
+def submit(*arguments: str) -> str:
+    """
+    Submit a job.
+
+    Parameters
+    ----------
+    *arguments : str
+        Options of sbatch and the script.
+
+    Returns
+    -------
+    str
+        Number of the job.
+
+    Raises
+    ------
+    SlurmError
+        Refused.
+    UnknownJobError
+        No number was said: a site may have put a program of its own in sbatch's place.
+    """
+    said = call("sbatch", "--parsable", *arguments)
+    found = _JOB_ID.findall(said)
+    if not found:
+        text = " ".join(said.split())[:200]
+        raise UnknownJobError(
+            f"sbatch said {text!r} instead of the number of a job; cancel what `squeue --me` has of it, and "
+            "ask the site which sbatch takes --parsable."
+        )
+    number: str = found[-1][0]
+    return number
 
 
 def max_array_size(cluster: str = "") -> int:
