@@ -95,11 +95,12 @@ class ExactCase:
             folder / f"{self.name}.arl",
             GRIDS[self.grid],
             levels_of(self.levels),
-            self._frames(),
+            self.frames(),
             model_id="EXCT",
         )
 
-    def _frames(self) -> list[MetFrame]:
+    def frames(self) -> list[MetFrame]:
+        """Return the analyses, hourly (six-hourly on the globe)."""
         step = 6 if self.grid == "global" else 1
         count = 4 if self.grid == "global" else 9
         return [_frame(self, hour * step) for hour in range(count)]
@@ -252,6 +253,14 @@ CASES = [
                       1237.2936, 1300.3154, 1416.075)),
     ExactCase("no_roughness", "lambert", "sigma", "USTR", "SPHU", "night", _NIGHT, 1, 20, -100.3, 40.2, 10.0,
               leave_out=("RGHS",)),
+    ExactCase("no_roughness_coast", "latlon", "sigma", "USTR", "SPHU", "day", _DAY, 1, 20, 8.52, 44.02, 10.0,
+              leave_out=("RGHS",)),
+    ExactCase("no_pressure", "lambert", "sigma", "USTR", "SPHU", "day", _DAY, -1, 20, -100.3, 40.2, 10.0,
+              leave_out=("PRSS",)),
+    ExactCase("profile_evening", "lambert", "hybrid", "USTR", "SPHU", "evening", _NIGHT, -2, 30, -100.3, 40.2,
+              10.0, params={"kbls": 2}),
+    ExactCase("profile_no_wind", "lambert", "sigma", "", "SPHU", "day", _DAY, 1, 20, -100.3, 40.2, 10.0,
+              leave_out=("U10M", "V10M", "PRSS")),
 ]  # fmt: skip
 
 _BY_NAME = {case.name: case for case in CASES}

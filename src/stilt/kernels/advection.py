@@ -116,7 +116,7 @@ def advect(a, b, grid, levels, sign, place, tf1, x, y, sigma, velocity):
     side = boundaries.side_outside(x1, y1, grid)
     if side != ACTIVE:
         return side, x1, y1, sigma, _ONE, place
-    guess, loaded = find_place(a, b, grid, boundaries.wrap_x(x1, grid), y1, tf1)
+    guess, loaded = find_place(a, b, grid, boundaries.lookup_x(np.float64(x1), grid), y1, tf1)
     if not loaded:
         return NEEDS_COLUMNS, x1, y1, sigma, _ONE, place
     index = mean_velocity(a, b, guess, levels, sigma1, velocity)
@@ -127,7 +127,7 @@ def advect(a, b, grid, levels, sign, place, tf1, x, y, sigma, velocity):
     side = boundaries.side_outside(xm, ym, grid)
     if side != ACTIVE:
         return side, xm, ym, sigma, _ONE, place
-    end, loaded = find_place(a, b, grid, boundaries.wrap_x(xm, grid), ym, tf1)
+    end, loaded = find_place(a, b, grid, boundaries.lookup_x(np.float64(xm), grid), ym, tf1)
     if not loaded:
         return NEEDS_COLUMNS, xm, ym, sigma, _ONE, place
     sigma_m = max(levels.sigma[levels.sigma.size - 1], min(_ONE, sigma_m))

@@ -83,6 +83,19 @@ def wrap_x(x, grid):
 
 
 @kernel(allocates=False)
+def lookup_x(x, grid):
+    """Bring x of a cyclic grid, however many turns it counts, to where columns are."""
+    if grid.is_cyclic:
+        # a float32 turn keeps the type of x
+        turn = F(grid.nx)
+        while x < F(0.0):
+            x = x + turn
+        while x >= turn + F(1.0):
+            x = x - turn
+    return x
+
+
+@kernel(allocates=False)
 def fold_at_pole(x, y, grid):
     """
     Bring a point beyond a pole row back down on the other side of the pole.

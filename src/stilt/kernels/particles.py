@@ -112,7 +112,7 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
     west, south = F(grid.west), F(grid.south)
     wx = x - west
     wy = y - south
-    start_place, loaded = find_place(a, b, grid, wx, wy, tf0)
+    start_place, loaded = find_place(a, b, grid, boundaries.lookup_x(wx, grid), wy, tf0)
     side = boundaries.side_left(x, y, grid)
     if side != ACTIVE:
         return side, x, y, start_place, np.int64(0)
@@ -133,8 +133,8 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
     terrain = column_value(a, b, end_place, base + N(layout.TERRAIN))
     depth = levels.top - terrain
     if air is not None:
-        air.across_seam[0] = is_across_seam(wx, grid)
-        air.across_seam[1] = is_across_seam(boundaries.wrap_x(xm, grid), grid)
+        air.across_seam[0] = is_across_seam(boundaries.lookup_x(wx, grid), grid)
+        air.across_seam[1] = is_across_seam(boundaries.lookup_x(xm, grid), grid)
 
     minutes = _ZERO
     influence = _ZERO
@@ -210,7 +210,8 @@ def step_particle(kind, state, spare, a, b, grid, levels, physics, tf0, tf1, wor
     if crossed:
         ens.u_turb[p] = -ens.u_turb[p]
         ens.v_turb[p] = -ens.v_turb[p]
-    ens.x[p] = boundaries.wrap_x(x, grid)
+    # where turbulence moves a particle across the seam of a cyclic grid, the program lets x go on counting
+    ens.x[p] = x if physics.turbulence else boundaries.wrap_x(x, grid)
     ens.y[p] = y
     ens.sigma[p] = sigma
     ens.samt[p] += minutes
@@ -238,7 +239,7 @@ def one_step(kind, state, spare, a, b, grid, levels, physics, clock, work, ens, 
         kind, state, spare, a, b, grid, levels, physics, tf0, tf1, work, stamp, ens, p, air
     )
     if status == NEEDS_COLUMNS:
-        want_tiles(wanted, grid, boundaries.wrap_x(x, grid), y)
+        want_tiles(wanted, grid, boundaries.lookup_x(x, grid), y)
         return True
     ens.status[p] = status
     if status != ACTIVE:

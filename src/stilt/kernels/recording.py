@@ -15,6 +15,9 @@ _ZERO, _60 = F(0.0), F(60.0)
 _NO_RAIN_FIELD, _NO_CONVECTIVE_RAIN_FIELD = F(-0.001 / 60.0), F(-0.9)
 """What ``hycs_std`` prints where the meteorology has no precipitation."""
 
+RAIN_BY_COLUMN, RAIN_GOES_ON, RAIN_ANEW = 0, 1, 2
+"""Whether accumulation began anew between two analyses: judged per column, or known for the whole grid."""
+
 # what is recorded for each particle and output time, beside its position
 (
     ZAGL,
@@ -46,7 +49,7 @@ N_DEFAULT = TEMP
 
 
 @kernel(allocates=False, forceinline=False)
-def record_precipitation(a, b, place, base, interval, work):
+def record_precipitation(a, b, place, base, interval, rule, work):
     """Record precipitation [m min-1] from what has accumulated at the two analyses, as the program does."""
     record = work.record
     at = N(base) + N(layout.RAIN)
@@ -56,8 +59,11 @@ def record_precipitation(a, b, place, base, interval, work):
         record[RAIN_OUT] = _NO_RAIN_FIELD
         record[CRAI_OUT] = _NO_CONVECTIVE_RAIN_FIELD
         return
-    # a fall from the first to the second means that the accumulation began anew
-    fallen = second - first if second >= first else second
+    fallen = second - first
+    if rule == RAIN_ANEW or (rule == RAIN_BY_COLUMN and fallen < _ZERO):
+        # a fall from the first to the second means that the accumulation began anew
+        fallen = second
+    fallen = max(_ZERO, fallen)
     cloud = record[TCLD_OUT]
     if cloud >= _ZERO:
         fallen = fallen * cloud
@@ -112,4 +118,4 @@ def record_surroundings(a, b, place, levels, physics, work, stamp, sigma, layer,
         record[WHTF_OUT] = column_value(a, b, place, base + N(layout.WHTF))
         record[TCLD_OUT] = nearest_value(a, b, place, base + N(layout.TCLD)) / F(100.0)
         record[LCLD_OUT] = column_value(a, b, place, base + N(layout.LCLD))
-        record_precipitation(a, b, place, base, interval, work)
+        record_precipitation(a, b, place, base, interval, physics.rain_rule, work)

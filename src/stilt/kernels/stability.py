@@ -75,9 +75,11 @@ def surface_scales_from_flux(momentum, heat, m1, m2, h1, density, wind_u, wind_v
 @kernel(allocates=False)
 def integrated_stability(ri, z_surface, roughness):
     """Return z/L [1] from a bulk Richardson number, limited to [-1, 1] by the caller."""
+    roughness_for_heat = F(0.1) * roughness
     s = math.log(z_surface / roughness + _ONE)
-    t = math.log(z_surface / (F(0.1) * roughness) + _ONE)
-    v = math.log(F(10.0))
+    t = math.log(z_surface / roughness_for_heat + _ONE)
+    # of 10, but for the rounding of the quotient
+    v = math.log(roughness / roughness_for_heat)
     if ri > _ZERO and ri < F(0.08):
         root = t * t - F(20.0) * s * t * ri + F(20.0) * s * s * ri
         zeta = (-t + F(10.0) * s * ri + math.sqrt(max(_ZERO, root))) / (F(10.0) * (_ONE - F(5.0) * ri))
@@ -96,9 +98,8 @@ def profile_functions(zeta):
         phi_m = _ONE + (_ONE + e) * zeta
         phi_h = F(0.923) * (_ONE + (math.sqrt(_ONE + F(0.66667) * zeta) + e) * zeta)
         return phi_m, phi_h
-    z2 = zeta * zeta
-    phi_m = ((_ONE + F(0.625) * z2) / (_ONE - F(7.5) * zeta)) ** _THIRD
-    phi_h = F(0.64) * ((F(3.0) - F(2.5) * zeta) / (_ONE - F(10.0) * zeta + F(50.0) * z2)) ** _THIRD
+    phi_m = ((_ONE + F(0.625) * zeta * zeta) / (_ONE - F(7.5) * zeta)) ** _THIRD
+    phi_h = F(0.64) * ((F(3.0) - F(2.5) * zeta) / (_ONE - F(10.0) * zeta + F(50.0) * zeta * zeta)) ** _THIRD
     return phi_m, phi_h
 
 
@@ -126,13 +127,14 @@ def surface_scales_from_profile(u, v, theta, z, kd, ks, roughness):
     du = u[kd - 1] - u[0]
     dv = v[kd - 1] - v[0]
     shear2 = max(_TINY, du * du + dv * dv)
-    ri = _G * dtheta * dz / (_HALF * (theta[kd - 1] + theta[0]) * shear2)
+    # one division after the other, as in hycs_std
+    ri = _G * dtheta * dz / (_HALF * (theta[kd - 1] + theta[0])) / shear2
     ratio = z[kd - 1] / z[ks - 1]
     ri = max(-_ONE, min(_ONE, ri / (ratio * ratio)))
     zeta = integrated_stability(ri, z[ks - 1], roughness)
     phi_m, phi_h = profile_functions(zeta)
-    ustar = _K * z[ks - 1] * math.sqrt(shear2) / (phi_m * dz)
-    tstar = _K * z[ks - 1] * dtheta / (phi_h * dz)
+    ustar = _K * z[ks - 1] * math.sqrt(shear2) / phi_m / dz
+    tstar = _K * z[ks - 1] * dtheta / phi_h / dz
     return ustar, tstar
 
 

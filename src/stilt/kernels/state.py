@@ -96,6 +96,8 @@ class Physics(NamedTuple):
     """Steps between recorded times."""
     records_all: bool
     """Record the columns beyond the default ones too."""
+    rain_rule: int = 0
+    """How to tell whether the accumulation of rain began anew (see :mod:`stilt.kernels.recording`)."""
 
 
 class Clock(NamedTuple):

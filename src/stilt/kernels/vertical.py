@@ -133,10 +133,10 @@ def data_level_pressure(flag, height, offset, surface_pressure, pressure_field):
 
 @kernel(allocates=False)
 def missing_surface_pressure(flag, first_height, first_hgts, first_temperature, terrain):
-    """Estimate surface pressure [hPa] hydrostatically where the file has none."""
+    """Estimate the logarithm of surface pressure [hPa] hydrostatically where the file has none."""
     if flag == PRESSURE_LEVELS and not math.isnan(first_hgts):
-        return first_height * math.exp((first_hgts - terrain) * _G / (_R * first_temperature))
-    return _P_SEA * math.exp(-terrain * _G / (_R * first_temperature))
+        return math.log(first_height) + (first_hgts - terrain) * _G / _R / first_temperature
+    return math.log(_P_SEA) - terrain * _G / _R / first_temperature
 
 
 @kernel(allocates=False)
@@ -199,7 +199,10 @@ def remap_column(
 
     p0 = surface_pressure
     if math.isnan(p0):
-        p0 = missing_surface_pressure(flag, heights[0], profile[5, 0], t1, terrain)
+        logp0 = missing_surface_pressure(flag, heights[0], profile[5, 0], t1, terrain)
+        p0 = math.exp(logp0)
+    else:
+        logp0 = math.log(p0)
 
     # pressure levels below the first internal level, most of them under ground, are passed over
     first = 0
@@ -213,17 +216,18 @@ def remap_column(
     t0 = surface_temperature
     has_surface_temperature = not math.isnan(t0)
     if not has_surface_temperature:
+        ratio = p1 / p0
         if flag == SIGMA_LEVELS:
             # by the header's number, also where the file has the pressure itself
-            p1 = heights[0] * (p0 - offset) + offset
-        t0 = t1 * (p1 / p0) ** (-_KAPPA)
+            ratio = heights[0] + offset * (_ONE - heights[0]) / p0
+        t0 = t1 * ratio ** (-_KAPPA)
 
     # moisture at the ground is that of the file's first level, even where that lies below ground
     rh_bottom, tv_bottom = moisture_at(moisture_kind, profile[4, 0], t0, p0, profile[0, 0])
 
     z_bottom, w_bottom = _ZERO, _ZERO
     tke_bottom = profile[7, 0]
-    t_bottom, p_bottom, logp_bottom = t0, p0, math.log(p0)
+    t_bottom, p_bottom, logp_bottom = t0, p0, logp0
     u_bottom, v_bottom = surface_u, surface_v
     has_surface_wind = not (math.isnan(u_bottom) or math.isnan(v_bottom))
 
@@ -251,8 +255,8 @@ def remap_column(
         if level == first and not has_surface_wind:
             z_first = (_ONE - level_sigma[0]) * depth
             if first == 0 and z_first < z:
-                ratio = math.log(z_first / roughness) / math.log(z / roughness)
-                u_bottom, v_bottom = u1 * ratio, v1 * ratio
+                here, there = math.log(z_first / roughness), math.log(z / roughness)
+                u_bottom, v_bottom = u1 * here / there, v1 * here / there
             else:
                 u_bottom, v_bottom = u1, v1
         while k < n_levels:

@@ -21,6 +21,7 @@ from stilt.errors import ConfigError, Interrupted, TransportTimeoutError
 from stilt.kernels import particles, rng
 from stilt.kernels.air_mass import new_air_mass
 from stilt.kernels.layout import Columns, GridShape, Levels
+from stilt.kernels.recording import RAIN_BY_COLUMN
 from stilt.kernels.state import Clock, Ensemble, Physics, new_work
 from stilt.transport.native.tiles import TimeColumns
 
@@ -120,6 +121,8 @@ class Carrier:
         ensemble: Ensemble,
         values: np.ndarray,
         xy: np.ndarray,
+        *,
+        rain_rule: int = RAIN_BY_COLUMN,
     ) -> int:
         """
         Carry the active particles through the steps of a clock.
@@ -136,6 +139,8 @@ class Carrier:
             The particles, moved.
         values, xy : ndarray
             What is recorded, filled (see `Recorded`).
+        rain_rule : int
+            How to tell whether precipitation began to accumulate anew (see :mod:`stilt.kernels.recording`).
 
         Returns
         -------
@@ -143,6 +148,7 @@ class Carrier:
             Tiles that had to be prepared.
         """
         prepared = 0
+        physics = self._physics._replace(rain_rule=rain_rule)
         blocks = _blocks(ensemble.x.size, clock, self._workers, sequential=self._stream == rng.HYSPLIT)
         while blocks:
             missing = np.zeros(a.columns.slots.shape, dtype=np.uint8)
@@ -160,7 +166,7 @@ class Carrier:
                     air = air._replace(interval=clock.interval)
                 return particles.advance(
                     self._stream, self._states[worker], self._spares[worker], view_a, view_b, shape,
-                    self._levels, self._physics, clock, self._memories[worker], ensemble, block[0], block[1],
+                    self._levels, physics, clock, self._memories[worker], ensemble, block[0], block[1],
                     values, xy, missing, air,
                 )  # fmt: skip
 

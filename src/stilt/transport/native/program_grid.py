@@ -226,8 +226,8 @@ def program_spacing(grid: HorizontalGrid, x: np.ndarray, y: np.ndarray) -> tuple
     return size, size.copy()
 
 
-_WINDOW_KM, _WINDOW_MARGIN, _WINDOW_CELLS = 150.0, 4, 10
-"""Width of the program's window: this far, and so many cells more, at least this many (``mgmin: 10``)."""
+_WINDOW_KM, _WINDOW_MARGIN, _WINDOW_CELLS = 144.0, 4, 10
+"""Width of the program's window: two hours at 20 m/s, so many cells more, at least these (``mgmin: 10``)."""
 
 
 class Window(NamedTuple):
@@ -252,7 +252,7 @@ def program_window(grid: HorizontalGrid, x: np.ndarray, y: np.ndarray) -> Window
     """
     Return the window of meteorology the program loads around particles; 0 cells for the whole grid.
 
-    The width fits what the program reports on eight grids, the corner is as reported. A grid hardly
+    Width and corner fit what the program reports on 22 grids that it does not load whole. A grid hardly
     larger than its window is loaded whole, and so is a cyclic one whose window would reach across the seam.
 
     Parameters
@@ -265,13 +265,14 @@ def program_window(grid: HorizontalGrid, x: np.ndarray, y: np.ndarray) -> Window
     whole = Window(0, 0, 0)
     column, row = int(0.5 * (x.min() + x.max())), int(0.5 * (y.min() + y.max()))
     spacing = program_spacing(grid, np.array([column]), np.array([row]))[1]
-    cells = max(_WINDOW_CELLS, int(_WINDOW_KM * 1000.0 / float(spacing[0])) + _WINDOW_MARGIN)
-    if cells >= min(grid.nx, grid.ny):
+    cells = max(_WINDOW_CELLS, round(_WINDOW_KM * 1000.0 / float(spacing[0])) + _WINDOW_MARGIN)
+    if cells >= min(grid.nx, grid.ny) - 1:
         return whole
-    west, south = column - cells // 2, row - cells // 2
+    west, south = column - (cells + 1) // 2, row - (cells + 1) // 2
     if grid.is_cyclic and not 0 <= west <= grid.nx - cells:
         # it would reach across the seam
         return whole
-    west = min(max(west, 0), grid.nx - cells)
-    south = min(max(south, 0), grid.ny - cells)
+    # it ends a cell before the grid does
+    west = min(max(west, 0), grid.nx - cells - 1)
+    south = min(max(south, 0), grid.ny - cells - 1)
     return Window(west, south, cells)

@@ -28,7 +28,7 @@ def roughness_map() -> np.ndarray:
 
 def roughness_at(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
     """
-    Look up the 1-degree cell each point lies in.
+    Look up the 1-degree cell each point lies in; on an edge that is the one to the east or north.
 
     Parameters
     ----------
@@ -41,5 +41,6 @@ def roughness_at(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
         Roughness length [m].
     """
     i = np.floor((np.asarray(lon) + 180.0) % 360.0).astype(int) % 360
-    j = np.clip(np.floor(90.0 - np.asarray(lat)).astype(int), 0, 179)
+    # counted from the south: many columns of latitude-longitude grids lie on whole degrees
+    j = 179 - np.clip(np.floor(np.asarray(lat) + 90.0).astype(int), 0, 179)
     return roughness_map()[j, i]

@@ -26,6 +26,7 @@ from stilt.transport.native.carry import (
     thread_count,
 )
 from stilt.transport.native.program_grid import Window, program_window
+from stilt.transport.native.program_rain import rain_rule
 from stilt.transport.native.recipe import ColumnSource
 from stilt.transport.native.release import Release
 from stilt.transport.native.release_terrain import program_terrain, terrain_at, tiles_of
@@ -335,13 +336,17 @@ def simulate(
                 around = program_window(source.series.grid, ensemble.x[active], ensemble.y[active])
             wanted = sorted(tiles_of(ensemble.x[active], ensemble.y[active], shape))
             prepared += a.load(wanted) + b.load(wanted)
+            judged, rule = None, recording.RAIN_BY_COLUMN
             for clock in _pieces(stretch.clock, n, workers, sequential=sequential):
                 if sequential:
                     active = ensemble.status == ACTIVE
                     if window.near_edge(ensemble.x[active], ensemble.y[active]):
                         window = around
                     shape = shape._replace(west=window.west, south=window.south)
-                prepared += carrier.carry(a, b, shape, clock, ensemble, values, xy)
+                    if judged != window:
+                        judged = window
+                        rule = rain_rule(source, stretch.first, stretch.second, window)
+                prepared += carrier.carry(a, b, shape, clock, ensemble, values, xy, rain_rule=rule)
 
     every = physics.record_every
     reached = ensemble.steps // every
