@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stilt.accessors import plots_of
-from stilt.completion import StatusCounts, Survey, expected_footprints
-from stilt.config import LocalExecution, MetConfig, ModelConfig, RuntimeSettings
-from stilt.errors import ConfigError, ProjectError, StaleOutputsError
+from stilt.completion import StatusCounts, expected_footprints
+from stilt.config import MetConfig, ModelConfig, RuntimeSettings
+from stilt.errors import ProjectError, StaleOutputsError
 from stilt.ids import SimID
 from stilt.manifest import Manifest
 from stilt.outputs import (
@@ -260,8 +260,10 @@ class Model:
         list of SimID
             Ready for `stilt.execution.push_simulations`.
         """
+        from stilt.execution.planning import survey_of
+
         registered = self.register(scene_id=scene_id, priority=priority)
-        complete = self._survey(registered).complete
+        complete = survey_of(self.store, self.manifest, self.config, registered).complete
         return [sim_id for sim_id in registered if sim_id not in complete]
 
     # --- running ----------------------------------------------------------------------------------
@@ -305,13 +307,14 @@ class Model:
         from stilt.execution.detached import find_jobs
         from stilt.execution.entrypoints import submit_registered
         from stilt.execution.handle import JobHandle, JoinedJobs
+        from stilt.execution.planning import bring_up_to_date, execution_of, survey_of
         from stilt.execution.preflight import must_start
         from stilt.execution.progress import reporter_for
         from stilt.execution.registry import get_backend
         from stilt.execution.worker import WorkContext
 
         config = self.config
-        execution = self._execution(executor)
+        execution = execution_of(executor, config)
         skip = config.skip_existing if skip_existing is None else skip_existing
         get_backend(execution, WorkContext(self.store, config, skip, queue=self.queue)).check()
         receptors = self.receptors
@@ -333,10 +336,10 @@ class Model:
         publish_config(self.store, config)
         if receptors:
             self._register(receptors, None)
-        wanted = self._bring_up_to_date()
+        wanted = bring_up_to_date(self.manifest, config)
         pending = wanted
         if skip:
-            complete = self._survey(wanted).complete
+            complete = survey_of(self.store, self.manifest, config, wanted).complete
             pending = [sim_id for sim_id in wanted if sim_id not in complete]
         reporter = (
             progress if not (progress is None or isinstance(progress, bool)) else reporter_for(progress)
@@ -377,70 +380,21 @@ class Model:
         str
             Text to read.
         """
+        from stilt.execution.planning import execution_of
         from stilt.execution.registry import get_backend
         from stilt.execution.worker import WorkContext
 
-        tasks, skip = self._would_run(skip_existing)
+        skip = self.config.skip_existing if skip_existing is None else skip_existing
+        tasks = self._tasks_left(skip)
         if not len(tasks):
             return "nothing to do: every simulation is complete"
         context = WorkContext(self.store, self.config, skip, self.compute_root)
-        return get_backend(self._execution(executor), context).preview(tasks)
+        return get_backend(execution_of(executor, self.config), context).preview(tasks)
 
-    def _would_run(self, skip_existing: bool | None = None) -> tuple[TaskList, bool]:
-        """Return the tasks a run would have now, without registering anything."""
-        from stilt.execution.tasks import TaskList, in_running_order
-        from stilt.storage import MemoryStore
+    def _tasks_left(self, skip_existing: bool) -> TaskList:
+        from stilt.execution.planning import tasks_left
 
-        stale = check_settings(self.store, self.config)
-        if stale:
-            raise StaleOutputsError(stale.message)
-        # the manifest as it would be, kept in memory
-        shadow = MemoryStore()
-        self.manifest.copy_to(shadow)
-        manifest = Manifest(shadow)
-        footprints = expected_footprints(self.config)
-        if self.receptors:
-            manifest.register_receptors(
-                self.receptors, self.config.run_mets, scene=None, footprints=footprints
-            )
-        wanted = self._bring_up_to_date(manifest)
-        skip = self.config.skip_existing if skip_existing is None else skip_existing
-        if skip:
-            complete = self._survey(wanted, manifest).complete
-            wanted = [sim_id for sim_id in wanted if sim_id not in complete]
-        is_error = self.config.transport_params().is_error
-        return TaskList(manifest.load(), in_running_order(wanted), error_trajectory=is_error), skip
-
-    def _execution(self, executor: Any) -> Any:
-        if executor is None:
-            return self.config.execution
-        if isinstance(executor, bool):
-            raise ConfigError(
-                f"executor {executor!r} is no backend; give a name, a number of workers or a section."
-            )
-        if isinstance(executor, int):
-            return LocalExecution(n_workers=executor)
-        if isinstance(executor, str):
-            executor = {"backend": executor}
-        if isinstance(executor, Mapping):
-            if executor.get("backend", "local") == self.config.execution.backend:
-                executor = {**self.config.execution.model_dump(exclude_unset=True), **executor}
-            return self.config.replace(execution=dict(executor)).execution
-        return executor
-
-    def _bring_up_to_date(self, manifest: Manifest | None = None) -> list[str]:
-        """Give rows that differ the configured footprints; return the simulations that can run."""
-        manifest = manifest or self.manifest
-        table = manifest.load()
-        footprints = expected_footprints(self.config)
-        runnable = table.select(mets=self.config.run_mets)
-        known = set(runnable)
-        behind = [sim_id for sim_id in table.differing(footprints, self.config.run_mets) if sim_id in known]
-        if behind:
-            from dataclasses import replace
-
-            manifest.register(replace(row, footprints=footprints) for row in table.rows(behind))
-        return runnable
+        return tasks_left(self.store, self.manifest, self.config, self.receptors, skip_existing=skip_existing)
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -587,18 +541,8 @@ class Model:
         from stilt.execution.estimate import estimate
         from stilt.execution.progress import reporter_for
 
-        tasks, _ = self._would_run()
+        tasks = self._tasks_left(self.config.skip_existing)
         return estimate(tasks, self.config, reporter_for(True)) if len(tasks) else None
-
-    def _survey(self, sim_ids: Iterable[str], manifest: Manifest | None = None) -> Survey:
-        from stilt.completion import expected_artifacts, survey
-
-        is_error = self.config.transport_params().is_error
-        groups = (manifest or self.manifest).load().by_footprints(sim_ids)
-        return survey(
-            self.store,
-            {expected_artifacts(names, error_trajectory=is_error): ids for names, ids in groups.items()},
-        )
 
 
 def _folder_of(project: str | os.PathLike[str]) -> Path:
